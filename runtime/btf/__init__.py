@@ -1,0 +1,1 @@
+"""BTF: reading types, CO-RE relocation, printing values by type."""

@@ -1,0 +1,1 @@
+"""eBPF ELF objects: bytes to `Object` with relocations done. Hostile input only raises `ObjectProblem`."""

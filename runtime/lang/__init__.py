@@ -1,0 +1,1 @@
+"""The tracing language: text to `Script` to an eBPF `Object`. Touches nothing but memory."""

@@ -1,0 +1,1 @@
+"""Shared memory: the region of a session, its handler and process tables, ring buffers, the session folder."""

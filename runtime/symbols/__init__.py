@@ -1,0 +1,1 @@
+"""From a path or PID to addresses, names and function bounds."""

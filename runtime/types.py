@@ -1,0 +1,26 @@
+"""Names for the bare integers and the few enumerations that cross rooms."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NewType
+
+Address = NewType("Address", int)  # virtual address in one process
+FileOffset = NewType("FileOffset", int)  # bytes from the start of a file
+
+
+class ContextKind(Enum):
+    """What a program's first argument points to; layouts are in `runtime/ebpf/context.py`."""
+
+    UPROBE = "uprobe"
+    URETPROBE = "uretprobe"
+    USDT = "usdt"
+    SYS_ENTER = "sys_enter"
+    SYS_EXIT = "sys_exit"
+    RAW_SYS_ENTER = "raw_sys_enter"
+    RAW_SYS_EXIT = "raw_sys_exit"
+    KSYSCALL = "ksyscall"
+    PERF_EVENT = "perf_event"
+    TIMER = "timer"  # BEGIN, END, interval: no context, runs in the tracer
+    MEMORY = "memory"  # `run`: r1 = address, r2 = length
+    CUDA = "cuda"

@@ -1,0 +1,1 @@
+"""Prove, guard or refuse: abstract interpretation of eBPF programs. Gives `Verified` or raises `Refused`."""
