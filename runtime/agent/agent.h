@@ -1,0 +1,74 @@
+// What the files of the agent share: its own data, the state of the target, small pieces without libc.
+#pragma once
+#include "sys.h"
+
+#ifndef AGENT_HASH
+#define AGENT_HASH "unbuilt"
+#endif
+
+// Saves every register it uses, so compiled programs (preserve_mostcc) may call it with an ordinary signature.
+#define HELPER __attribute__((no_caller_saved_registers))
+
+typedef s64 (*clock_fn)(s64 clock, s64 *timespec);
+
+struct agent {
+	struct state *state;
+	struct process_page *process; // anonymous, wiped in a fork child
+	s32 rseq_offset; // of struct rseq from fs base, 0 none
+	s32 tid_offset; // of the thread id in the libc's thread block, 0 none
+	u32 reads_by_fault; // 1: plain loads behind a SIGSEGV handler, 0: process_vm_readv
+	u32 pad;
+	clock_fn vdso_clock_gettime; // 0: none found, use the system call
+};
+
+extern struct agent agent;
+
+static inline u64 fs_base(void)
+{
+	u64 base;
+
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(base));
+	return base;
+}
+
+static inline void copy_bytes(void *to, const void *from, u64 bytes)
+{
+	void *d = to;
+	const void *s = from;
+
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(bytes) : : "memory");
+}
+
+static inline void zero_bytes(void *to, u64 bytes)
+{
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(0) : "memory");
+}
+
+static inline int same_bytes(const void *a, const void *b, u64 bytes)
+{
+	const u8 *x = a, *y = b;
+
+	for (u64 i = 0; i < bytes; i++)
+		if (x[i] != y[i])
+			return 0;
+	return 1;
+}
+
+// Thread id of the caller: a load from the libc's thread block where its place is known, else gettid().
+HELPER u32 agent_tid(void);
+// Slot of this process in the region's process table; claims one on first use and again after fork.
+HELPER u32 agent_slot(struct region *region);
+
+// agent.c
+int agent_start(void);
+int agent_map_region(const u8 id[16], u64 base, u64 bytes, u64 offset);
+struct state_region *agent_find_region(const u8 id[16]);
+// serve.c: handle the frames in `in`, write replies to `out`; returns bytes of replies. `go` is set by GO.
+u64 serve_frames(const u8 *in, u64 bytes, u8 *out, u64 room, int *go);
+// site.c
+int sites_apply(const struct range *ranges, u32 n_ranges, struct site *sites, u32 n_sites, s32 *status);
+int sites_remove(const struct range *ranges, u32 n_ranges, const u32 *index, u32 n, s32 *status);
+// fault.c: install (1) or remove (0) the handler for guarded loads. Returns 0 or -errno.
+int fault_handler(int on);
+// clock.c: find __vdso_clock_gettime below the vDSO at `ehdr` (0: look it up nowhere).
+void clock_init(u64 ehdr);

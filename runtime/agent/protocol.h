@@ -1,0 +1,327 @@
+// Made from protocol.py; change that file and run: python -m runtime.agent.protocol > protocol.h
+
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int s32;
+typedef long long s64;
+
+#define BPFTIME_ABI 0x1
+#define REGION_MAGIC 0x454d4954465042ULL
+#define STATE_MAGIC 0x3141545354465042ULL
+#define MAIL_DOWN 0x1000
+#define MAIL_UP 0x101000
+#define MAIL_BYTES 0x201000
+#define STATE_ARENAS 0x80
+#define STATE_REGIONS 0x480
+#define STATE_SITES 0x1000
+#define MAX_ARENAS 0x20
+#define MAX_REGIONS 0x8
+#define MAX_SITES 0x10000
+#define STATE_BYTES 0x401000
+#define INBOX_BYTES 0x400000
+#define PROCESSES 0x400
+
+enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_SEAL = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14 };
+
+enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3 };
+
+enum { SITE_FREE = 0, SITE_ARMED = 1, SITE_REMOVED = 2 };
+
+struct region {
+	u64 magic;
+	u32 abi;
+	u32 header_bytes;
+	u64 bytes;
+	u8 id[16];
+	u32 tracer_pid;
+	u32 off;
+	u64 tracer_start;
+	u64 epoch;
+	u64 top;
+	u32 cpus;
+	u32 cells;
+	u64 process_table;
+	u32 process_count;
+	u32 process_size;
+	u64 handler_table;
+	u32 handler_count;
+	u32 handler_size;
+	u64 slot_table;
+	u32 slot_count;
+	u32 slot_size;
+	u32 clock_seq;
+	u32 clock_shift;
+	u64 clock_tsc0;
+	u64 clock_mult;
+	s64 clock_mono0;
+	s64 clock_boot0;
+	s64 clock_tai0;
+	u8 pad0[16];
+	u32 secret;
+	u32 hash_seed;
+	u64 lost;
+	u64 abandoned;
+	u32 doorbell;
+	u8 pad1[4];
+	u64 started_boot;
+	u8 pad2[24];
+	u8 name[64];
+	u8 pad3[3776];
+};
+_Static_assert(sizeof(struct region) == 4096, "region");
+_Static_assert(__builtin_offsetof(struct region, magic) == 0, "magic");
+_Static_assert(__builtin_offsetof(struct region, abi) == 8, "abi");
+_Static_assert(__builtin_offsetof(struct region, header_bytes) == 12, "header_bytes");
+_Static_assert(__builtin_offsetof(struct region, bytes) == 16, "bytes");
+_Static_assert(__builtin_offsetof(struct region, id) == 24, "id");
+_Static_assert(__builtin_offsetof(struct region, tracer_pid) == 40, "tracer_pid");
+_Static_assert(__builtin_offsetof(struct region, off) == 44, "off");
+_Static_assert(__builtin_offsetof(struct region, tracer_start) == 48, "tracer_start");
+_Static_assert(__builtin_offsetof(struct region, epoch) == 56, "epoch");
+_Static_assert(__builtin_offsetof(struct region, top) == 64, "top");
+_Static_assert(__builtin_offsetof(struct region, cpus) == 72, "cpus");
+_Static_assert(__builtin_offsetof(struct region, cells) == 76, "cells");
+_Static_assert(__builtin_offsetof(struct region, process_table) == 80, "process_table");
+_Static_assert(__builtin_offsetof(struct region, process_count) == 88, "process_count");
+_Static_assert(__builtin_offsetof(struct region, process_size) == 92, "process_size");
+_Static_assert(__builtin_offsetof(struct region, handler_table) == 96, "handler_table");
+_Static_assert(__builtin_offsetof(struct region, handler_count) == 104, "handler_count");
+_Static_assert(__builtin_offsetof(struct region, handler_size) == 108, "handler_size");
+_Static_assert(__builtin_offsetof(struct region, slot_table) == 112, "slot_table");
+_Static_assert(__builtin_offsetof(struct region, slot_count) == 120, "slot_count");
+_Static_assert(__builtin_offsetof(struct region, slot_size) == 124, "slot_size");
+_Static_assert(__builtin_offsetof(struct region, clock_seq) == 128, "clock_seq");
+_Static_assert(__builtin_offsetof(struct region, clock_shift) == 132, "clock_shift");
+_Static_assert(__builtin_offsetof(struct region, clock_tsc0) == 136, "clock_tsc0");
+_Static_assert(__builtin_offsetof(struct region, clock_mult) == 144, "clock_mult");
+_Static_assert(__builtin_offsetof(struct region, clock_mono0) == 152, "clock_mono0");
+_Static_assert(__builtin_offsetof(struct region, clock_boot0) == 160, "clock_boot0");
+_Static_assert(__builtin_offsetof(struct region, clock_tai0) == 168, "clock_tai0");
+_Static_assert(__builtin_offsetof(struct region, secret) == 192, "secret");
+_Static_assert(__builtin_offsetof(struct region, hash_seed) == 196, "hash_seed");
+_Static_assert(__builtin_offsetof(struct region, lost) == 200, "lost");
+_Static_assert(__builtin_offsetof(struct region, abandoned) == 208, "abandoned");
+_Static_assert(__builtin_offsetof(struct region, doorbell) == 216, "doorbell");
+_Static_assert(__builtin_offsetof(struct region, started_boot) == 224, "started_boot");
+_Static_assert(__builtin_offsetof(struct region, name) == 256, "name");
+
+struct process {
+	u32 state;
+	u32 pid;
+	u32 ns_pid;
+	u32 ns_inode;
+	u64 start;
+	u64 epoch;
+	u8 comm[16];
+	s32 mail_fd;
+	u32 flags;
+	u8 pad0[8];
+};
+_Static_assert(sizeof(struct process) == 64, "process");
+_Static_assert(__builtin_offsetof(struct process, state) == 0, "state");
+_Static_assert(__builtin_offsetof(struct process, pid) == 4, "pid");
+_Static_assert(__builtin_offsetof(struct process, ns_pid) == 8, "ns_pid");
+_Static_assert(__builtin_offsetof(struct process, ns_inode) == 12, "ns_inode");
+_Static_assert(__builtin_offsetof(struct process, start) == 16, "start");
+_Static_assert(__builtin_offsetof(struct process, epoch) == 24, "epoch");
+_Static_assert(__builtin_offsetof(struct process, comm) == 32, "comm");
+_Static_assert(__builtin_offsetof(struct process, mail_fd) == 48, "mail_fd");
+_Static_assert(__builtin_offsetof(struct process, flags) == 52, "flags");
+
+struct handler {
+	u32 id;
+	u8 kind;
+	u8 state;
+	u16 flags;
+	u8 name[32];
+	u32 type;
+	u32 count;
+	u8 sha256[32];
+	u64 spare;
+	u8 pad0[40];
+};
+_Static_assert(sizeof(struct handler) == 128, "handler");
+_Static_assert(__builtin_offsetof(struct handler, id) == 0, "id");
+_Static_assert(__builtin_offsetof(struct handler, kind) == 4, "kind");
+_Static_assert(__builtin_offsetof(struct handler, state) == 5, "state");
+_Static_assert(__builtin_offsetof(struct handler, flags) == 6, "flags");
+_Static_assert(__builtin_offsetof(struct handler, name) == 8, "name");
+_Static_assert(__builtin_offsetof(struct handler, type) == 40, "type");
+_Static_assert(__builtin_offsetof(struct handler, count) == 44, "count");
+_Static_assert(__builtin_offsetof(struct handler, sha256) == 48, "sha256");
+_Static_assert(__builtin_offsetof(struct handler, spare) == 80, "spare");
+
+struct thread_slot {
+	u32 process;
+	u32 tid;
+	u64 fs_base;
+};
+_Static_assert(sizeof(struct thread_slot) == 16, "thread_slot");
+_Static_assert(__builtin_offsetof(struct thread_slot, process) == 0, "process");
+_Static_assert(__builtin_offsetof(struct thread_slot, tid) == 4, "tid");
+_Static_assert(__builtin_offsetof(struct thread_slot, fs_base) == 8, "fs_base");
+
+struct mailbox {
+	u32 turn_down;
+	u32 bytes_down;
+	u32 turn_up;
+	u32 bytes_up;
+	u32 up_owner_tid;
+	u8 pad0[4076];
+};
+_Static_assert(sizeof(struct mailbox) == 4096, "mailbox");
+_Static_assert(__builtin_offsetof(struct mailbox, turn_down) == 0, "turn_down");
+_Static_assert(__builtin_offsetof(struct mailbox, bytes_down) == 4, "bytes_down");
+_Static_assert(__builtin_offsetof(struct mailbox, turn_up) == 8, "turn_up");
+_Static_assert(__builtin_offsetof(struct mailbox, bytes_up) == 12, "bytes_up");
+_Static_assert(__builtin_offsetof(struct mailbox, up_owner_tid) == 16, "up_owner_tid");
+
+struct state {
+	u64 magic;
+	u32 abi;
+	u32 bytes;
+	u64 agent_base;
+	u64 serve;
+	u32 pid;
+	u32 flags;
+	u64 start;
+	u32 lock_pid;
+	u32 sites;
+	u32 arenas;
+	u32 regions;
+	u64 mailbox;
+	u64 process_page;
+	u8 build_id[20];
+	s32 rseq_offset;
+	s32 tid_offset;
+	u32 agent_bytes;
+	u64 landing;
+	u64 inbox;
+};
+_Static_assert(sizeof(struct state) == 128, "state");
+_Static_assert(__builtin_offsetof(struct state, magic) == 0, "magic");
+_Static_assert(__builtin_offsetof(struct state, abi) == 8, "abi");
+_Static_assert(__builtin_offsetof(struct state, bytes) == 12, "bytes");
+_Static_assert(__builtin_offsetof(struct state, agent_base) == 16, "agent_base");
+_Static_assert(__builtin_offsetof(struct state, serve) == 24, "serve");
+_Static_assert(__builtin_offsetof(struct state, pid) == 32, "pid");
+_Static_assert(__builtin_offsetof(struct state, flags) == 36, "flags");
+_Static_assert(__builtin_offsetof(struct state, start) == 40, "start");
+_Static_assert(__builtin_offsetof(struct state, lock_pid) == 48, "lock_pid");
+_Static_assert(__builtin_offsetof(struct state, sites) == 52, "sites");
+_Static_assert(__builtin_offsetof(struct state, arenas) == 56, "arenas");
+_Static_assert(__builtin_offsetof(struct state, regions) == 60, "regions");
+_Static_assert(__builtin_offsetof(struct state, mailbox) == 64, "mailbox");
+_Static_assert(__builtin_offsetof(struct state, process_page) == 72, "process_page");
+_Static_assert(__builtin_offsetof(struct state, build_id) == 80, "build_id");
+_Static_assert(__builtin_offsetof(struct state, rseq_offset) == 100, "rseq_offset");
+_Static_assert(__builtin_offsetof(struct state, tid_offset) == 104, "tid_offset");
+_Static_assert(__builtin_offsetof(struct state, agent_bytes) == 108, "agent_bytes");
+_Static_assert(__builtin_offsetof(struct state, landing) == 112, "landing");
+_Static_assert(__builtin_offsetof(struct state, inbox) == 120, "inbox");
+
+struct arena {
+	u64 base;
+	u32 code_bytes;
+	u32 data_bytes;
+	u32 code_used;
+	u32 data_used;
+	u64 spare;
+};
+_Static_assert(sizeof(struct arena) == 32, "arena");
+_Static_assert(__builtin_offsetof(struct arena, base) == 0, "base");
+_Static_assert(__builtin_offsetof(struct arena, code_bytes) == 8, "code_bytes");
+_Static_assert(__builtin_offsetof(struct arena, data_bytes) == 12, "data_bytes");
+_Static_assert(__builtin_offsetof(struct arena, code_used) == 16, "code_used");
+_Static_assert(__builtin_offsetof(struct arena, data_used) == 20, "data_used");
+_Static_assert(__builtin_offsetof(struct arena, spare) == 24, "spare");
+
+struct state_region {
+	u8 session[16];
+	u64 base;
+	u64 bytes;
+	u64 offset;
+	u32 slot;
+	u32 slot_live;
+};
+_Static_assert(sizeof(struct state_region) == 48, "state_region");
+_Static_assert(__builtin_offsetof(struct state_region, session) == 0, "session");
+_Static_assert(__builtin_offsetof(struct state_region, base) == 16, "base");
+_Static_assert(__builtin_offsetof(struct state_region, bytes) == 24, "bytes");
+_Static_assert(__builtin_offsetof(struct state_region, offset) == 32, "offset");
+_Static_assert(__builtin_offsetof(struct state_region, slot) == 40, "slot");
+_Static_assert(__builtin_offsetof(struct state_region, slot_live) == 44, "slot_live");
+
+struct site {
+	u64 at;
+	u64 hole;
+	u32 thunk_offset;
+	u8 kind;
+	u8 width;
+	u8 pushes;
+	u8 flags;
+	u8 live[8];
+	u8 want[8];
+	u32 probe;
+	u32 index;
+	u64 thunk;
+	u32 link;
+	u32 state;
+};
+_Static_assert(sizeof(struct site) == 64, "site");
+_Static_assert(__builtin_offsetof(struct site, at) == 0, "at");
+_Static_assert(__builtin_offsetof(struct site, hole) == 8, "hole");
+_Static_assert(__builtin_offsetof(struct site, thunk_offset) == 16, "thunk_offset");
+_Static_assert(__builtin_offsetof(struct site, kind) == 20, "kind");
+_Static_assert(__builtin_offsetof(struct site, width) == 21, "width");
+_Static_assert(__builtin_offsetof(struct site, pushes) == 22, "pushes");
+_Static_assert(__builtin_offsetof(struct site, flags) == 23, "flags");
+_Static_assert(__builtin_offsetof(struct site, live) == 24, "live");
+_Static_assert(__builtin_offsetof(struct site, want) == 32, "want");
+_Static_assert(__builtin_offsetof(struct site, probe) == 40, "probe");
+_Static_assert(__builtin_offsetof(struct site, index) == 44, "index");
+_Static_assert(__builtin_offsetof(struct site, thunk) == 48, "thunk");
+_Static_assert(__builtin_offsetof(struct site, link) == 56, "link");
+_Static_assert(__builtin_offsetof(struct site, state) == 60, "state");
+
+struct frame {
+	u32 bytes;
+	u16 opcode;
+	u16 abi;
+	u32 sequence;
+	s32 status;
+};
+_Static_assert(sizeof(struct frame) == 16, "frame");
+_Static_assert(__builtin_offsetof(struct frame, bytes) == 0, "bytes");
+_Static_assert(__builtin_offsetof(struct frame, opcode) == 4, "opcode");
+_Static_assert(__builtin_offsetof(struct frame, abi) == 6, "abi");
+_Static_assert(__builtin_offsetof(struct frame, sequence) == 8, "sequence");
+_Static_assert(__builtin_offsetof(struct frame, status) == 12, "status");
+
+struct process_page {
+	u32 live;
+	u32 pid;
+	u32 slot;
+	u32 spare;
+};
+_Static_assert(sizeof(struct process_page) == 16, "process_page");
+_Static_assert(__builtin_offsetof(struct process_page, live) == 0, "live");
+_Static_assert(__builtin_offsetof(struct process_page, pid) == 4, "pid");
+_Static_assert(__builtin_offsetof(struct process_page, slot) == 8, "slot");
+_Static_assert(__builtin_offsetof(struct process_page, spare) == 12, "spare");
+
+struct range {
+	u64 start;
+	u64 end;
+	u32 protection;
+	u32 spare;
+};
+_Static_assert(sizeof(struct range) == 24, "range");
+_Static_assert(__builtin_offsetof(struct range, start) == 0, "start");
+_Static_assert(__builtin_offsetof(struct range, end) == 8, "end");
+_Static_assert(__builtin_offsetof(struct range, protection) == 16, "protection");
+_Static_assert(__builtin_offsetof(struct range, spare) == 20, "spare");
