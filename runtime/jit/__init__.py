@@ -1,1 +1,1 @@
-"""Native code: lifting eBPF to LLVM IR, compiling without vector registers, linking per target, cache by content."""
+"""Native code: eBPF to LLVM IR, compiling without vector registers, linking per target, cache by content."""

@@ -1,0 +1,317 @@
+"""From verified eBPF to one LLVM module: control flow, calls between functions, entry and end.
+
+The entry function is `@program`; subprograms and callbacks are internal functions `@sub_N`, N their first
+instruction. Blocks are named after their first instruction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.ebpf import insn as isa
+from runtime.ebpf.context import LAYOUTS
+from runtime.ebpf.insn import Insn, decode
+from runtime.errors import Bug, Unsupported
+from runtime.jit import alu, calls, context, memory
+from runtime.jit.code import Code
+from runtime.jit.convention import DUMMY_CONTEXT, FRAMELESS
+from runtime.types import ContextKind
+from runtime.verify.result import Proof
+
+if TYPE_CHECKING:
+    from runtime.jit.unit import Unit
+
+TAIL_CALL = 12
+MAX_TAIL_CALLS = 33
+ENOENT = -2
+DECLARATIONS = """
+declare i16 @llvm.bswap.i16(i16)
+declare i32 @llvm.bswap.i32(i32)
+declare i64 @llvm.bswap.i64(i64)
+declare i64 @llvm.ctlz.i64(i64, i1)
+declare ptr @llvm.addressofreturnaddress()
+attributes #0 = { nounwind noimplicitfloat "no-builtins" "no-jump-tables"="true" }
+"""
+
+
+def lift(unit: Unit) -> str:
+    """Give the LLVM IR of a whole program.
+
+    Raises:
+        Unsupported: the program asks for what user space cannot serve.
+    """
+    program = unit.verified.program
+    insns = decode(program.insns)
+    starts = sorted({0, *unit.verified.stack, *program.subprograms})
+    ends = [*starts[1:], len(insns)]
+    functions = [
+        _Function(unit, insns, start, end)
+        for start, end in zip(starts, ends, strict=True)
+        if start in unit.verified.reachable
+    ]
+    bodies = [function.lift() for function in functions]
+    texts = [_entry(unit, bodies[0])]
+    texts += [_subprogram(f.start, body) for f, body in zip(functions[1:], bodies[1:], strict=True)]
+    return "\n".join([*unit.declarations.values(), *texts, DECLARATIONS])
+
+
+def _entry(unit: Unit, code: Code) -> str:
+    """Finish the entry function: now all slots and inherited inputs are known."""
+    parameters = unit.inputs.parameters
+    size = 8 * len(unit.slots)
+    fills = {"fuel": str(unit.build.fuel), "scratch": "0"}
+    setup = [f"%cx = alloca [{size} x i8], align 8"]
+    for name in unit.inherited:
+        if name == "words":
+            setup += ["%aora = call ptr @llvm.addressofreturnaddress()", "%words = ptrtoint ptr %aora to i64"]
+            fills[name] = "%words"
+        else:
+            fills[name] = f"%a{parameters.index(name)}"
+    for name, value in fills.items():
+        if name in unit.slots:
+            setup.append(f"%slot_{name} = getelementptr i8, ptr %cx, i64 {unit.slots[name]}")
+            setup.append(f"store i64 {value}, ptr %slot_{name}")
+    code.head[:0] = setup
+    arguments = ", ".join(f"i64 %a{i}" for i in range(len(parameters)))
+    return code.text(f"preserve_mostcc {'i64' if unit.returns else 'void'} @program({arguments})")
+
+
+def _subprogram(start: int, code: Code) -> str:
+    arguments = ", ".join(f"i64 %a{i}" for i in range(5))
+    return code.text(f"internal preserve_mostcc i64 @sub_{start}({arguments}, ptr %cx)")
+
+
+class _Function:
+    """Lifts the instructions from `start` to `end`."""
+
+    def __init__(self, unit: Unit, insns: list[Insn | None], start: int, end: int) -> None:
+        self.unit, self.insns, self.start, self.end = unit, insns, start, end
+        facts = unit.verified
+        stack = max((-(-facts.stack.get(start, 0) // 16)) * 16, 16)
+        self.code = Code(stack, entry=start == 0)
+        self.reachable = facts.reachable
+        self.origins = {a.origin for a in facts.accesses.values() if a.proof is Proof.GUARDED}
+        self.out_of_fuel = False
+
+    def lift(self) -> Code:
+        code = self.code
+        self._arguments()
+        leaders = self._leaders()
+        for index in range(self.start, self.end):
+            insn = self.insns[index]
+            if insn is None or index not in self.reachable:
+                continue
+            if index in leaders or index == self.start:
+                code.begin(f"b{index}")
+            if not code.closed:
+                self._insn(index, insn)
+        if not code.closed:
+            raise Bug(f"function at insn {self.start} runs off its end")
+        self._end()
+        return code
+
+    def _arguments(self) -> None:
+        inputs = self.unit.inputs
+        if self.start:
+            for number in range(5):
+                self.code.set(number + 1, f"%a{number}")
+        elif inputs.kind is ContextKind.MEMORY:
+            self.code.set(1, "%a0")
+            self.code.set(2, "%a1")
+        else:
+            self.code.set(1, "%a0" if inputs.frame else str(DUMMY_CONTEXT))
+
+    def _end(self) -> None:
+        code, unit = self.code, self.unit
+        if self.out_of_fuel:
+            code.inner("out_of_fuel")
+            unit.call(code, "fuel_out", [], returns=False)
+            code.add("store i64 0, ptr %R0")
+            code.add("br label %exit")
+        code.inner("exit")
+        if code.entry and "scratch" in unit.slots:
+            scratch = code.op(f"load i64, ptr {unit.slot(code, 'scratch')}")
+            unit.call(code, "frame_leave", [scratch], returns=False)
+        if code.entry and not unit.returns:
+            code.add("ret void")
+        else:
+            code.add(f"ret i64 {code.op('load i64, ptr %R0')}")
+
+    # Control flow
+
+    def _target(self, index: int, insn: Insn) -> int:
+        return index + 1 + (insn.imm if insn.op == isa.OP_GOTOL else insn.off)
+
+    def _leaders(self) -> set[int]:
+        leaders: set[int] = set()
+        for index in range(self.start, self.end):
+            insn = self.insns[index]
+            if insn is None or index not in self.reachable or insn.kind not in (isa.JMP, isa.JMP32):
+                continue
+            if insn.op not in (isa.OP_CALL, isa.OP_CALLX, isa.OP_EXIT):
+                leaders |= {self._target(index, insn), index + 1}
+        return leaders
+
+    def _insn(self, index: int, insn: Insn) -> None:
+        code, unit = self.code, self.unit
+        if insn.kind in (isa.ALU32, isa.ALU64):
+            alu.lift(code, insn.op, insn.dst, insn.src, (insn.off, insn.imm))
+        elif insn.kind in (isa.JMP, isa.JMP32):
+            self._jump(index, insn)
+        elif insn.op == isa.OP_LD_IMM64:
+            self._wide(index, insn)
+        elif insn.op in isa.LEGACY_LOADS:
+            self._legacy(insn)
+        elif insn.kind == isa.LDX:
+            memory.load(code, unit, index, insn)
+        elif insn.is_atomic:
+            memory.atomic(code, unit, index, insn)
+        else:
+            memory.store(code, unit, index, insn)
+        if index in self.origins:
+            base = code.get(0 if insn.op == isa.OP_CALL else insn.dst)
+            code.add(f"store i64 {base}, ptr {unit.slot(code, f'base{index}')}")
+
+    def _jump(self, index: int, insn: Insn) -> None:
+        if insn.op == isa.OP_EXIT:
+            self.code.jump("exit")
+        elif insn.op == isa.OP_CALL:
+            self._call(index, insn)
+        elif insn.op == isa.OP_CALLX:
+            self._call_helper(index)
+        elif insn.op in (isa.OP_JA, isa.OP_GOTOL):
+            self.code.jump(self._edge(index, self._target(index, insn)))
+        elif insn.op == isa.OP_MAY_GOTO:
+            self.code.branch(self._burn(), f"b{self._target(index, insn)}", f"b{index + 1}")
+        else:
+            self._conditional(index, insn)
+
+    def _conditional(self, index: int, insn: Insn) -> None:
+        target, decided = self._target(index, insn), self.unit.verified.decided.get(index)
+        if decided is not None:
+            self.code.jump(self._edge(index, target) if decided else f"b{index + 1}")
+            return
+        test = alu.condition(self.code, insn.op, insn.dst, insn.src, insn.imm)
+        if target == index + 1:
+            self.code.jump(f"b{target}")
+        elif index not in self.unit.verified.fuel_edges:
+            self.code.branch(test, f"b{target}", f"b{index + 1}")
+        else:
+            burn = self.code.label()
+            self.code.branch(test, burn, f"b{index + 1}")
+            self.code.inner(burn)
+            self.code.add(f"br label %{self._edge(index, target)}")
+
+    def _burn(self) -> str:
+        """Take one unit of fuel; give the i1 that says there was none left."""
+        code = self.code
+        place = self.unit.slot(code, "fuel")
+        left = code.op(f"sub i64 {code.op(f'load i64, ptr {place}')}, 1")
+        code.add(f"store i64 {left}, ptr {place}")
+        return code.op(f"icmp slt i64 {left}, 0")
+
+    def _edge(self, index: int, target: int) -> str:
+        """Give the label to jump to; on an edge that costs fuel, end the current text with the test."""
+        if index not in self.unit.verified.fuel_edges:
+            return f"b{target}"
+        code, go_on = self.code, self.code.label()
+        code.flush()
+        self.out_of_fuel = True
+        code.split(self._burn(), "out_of_fuel", go_on)
+        code.inner(go_on)
+        return f"b{target}"
+
+    # Calls and constants
+
+    def _call(self, index: int, insn: Insn) -> None:
+        if insn.src == isa.CALL_HELPER:
+            self._call_helper(index)
+        elif insn.src == isa.CALL_LOCAL:
+            self._call_local(index + 1 + insn.imm)
+        else:
+            raise Unsupported(f"insn {index}: calls to kernel functions cannot be served")
+
+    def _call_local(self, target: int) -> None:
+        code = self.code
+        arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
+        code.set(0, code.op(f"call preserve_mostcc i64 @sub_{target}({arguments}, ptr %cx)"))
+        for register in range(1, 6):
+            code.values.pop(register, None)
+            code.dirty.discard(register)
+
+    def _call_helper(self, index: int) -> None:
+        call = self.unit.verified.calls[index]
+        site = calls.Site(self.code, self.unit, index, call)
+        if call.helper == TAIL_CALL:
+            self._tail_call(site)
+        else:
+            calls.lift(site)
+
+    def _tail_call(self, site: calls.Site) -> None:
+        """Jump to another program's image; fall through where the slot is empty or the limit is reached."""
+        code, unit = self.code, self.unit
+        if unit.inputs.kind in FRAMELESS or not code.entry:
+            if not code.entry:
+                raise Unsupported(f"insn {site.index}: a tail call from a subprogram")
+            code.set(0, str(ENOENT))
+            return
+        spec = site.known()
+        index = code.widen(code.narrow(site.arg(3), 32), 32)
+        count = code.pointer(code.op(f"add i64 %a0, {LAYOUTS[unit.inputs.kind].size}"))
+        done = code.op(f"load i64, ptr {count}")
+        look, go, fall = (code.label() for _ in range(3))
+        small = code.op(f"icmp ult i64 {index}, {spec.max_entries}")
+        few = code.op(f"icmp ult i64 {done}, {MAX_TAIL_CALLS}")
+        code.split(code.op(f"and i1 {small}, {few}"), look, fall)
+        code.inner(look)
+        table = unit.symbol(f"progs:{spec.name}", 8 * spec.max_entries)
+        slot = code.op(f"getelementptr i64, ptr {table}, i64 {index}")
+        entry = code.op(f"load ptr, ptr {slot}")
+        code.split(code.op(f"icmp ne ptr {entry}, null"), go, fall)
+        code.inner(go)
+        code.add(f"store i64 {code.op(f'add i64 {done}, 1')}, ptr {count}")
+        if "scratch" in unit.slots:
+            scratch = code.op(f"load i64, ptr {unit.slot(code, 'scratch')}")
+            unit.call(code, "frame_leave", [scratch], returns=False)
+        result = f"{code.name()} = " if unit.returns else ""
+        type_ = "i64" if unit.returns else "void"
+        code.add(f"{result}musttail call preserve_mostcc {type_} {entry}(i64 %a0)")
+        code.add(f"ret {type_} {result.removesuffix(' = ')}" if unit.returns else "ret void")
+        code.inner(fall)
+        code.set(0, str(ENOENT))
+
+    def _wide(self, index: int, insn: Insn) -> None:
+        code, unit = self.code, self.unit
+        if insn.src == isa.SRC_FUNCTION:
+            code.set(insn.dst, f"ptrtoint (ptr @sub_{index + 1 + insn.imm} to i64)")
+        elif insn.src == 0:
+            value = insn.imm64
+            code.set(insn.dst, str(value - (1 << 64) if value >> 63 else value))
+        elif index not in unit.verified.program.map_refs:
+            raise Unsupported(f"insn {index}: ld_imm64 with source {insn.src} names no map")
+        else:
+            name = unit.verified.program.map_refs[index]
+            in_value = insn.src in (isa.SRC_MAP_VALUE, isa.SRC_VALUE_INDEX)
+            code.set(insn.dst, unit.value_at(name, insn.high) if in_value else unit.address(f"head:{name}"))
+
+    def _legacy(self, insn: Insn) -> None:
+        """Lift a packet load: big-endian, and outside the packet the program ends with 0."""
+        code, unit, bits = self.code, self.unit, insn.size * 8
+        if unit.inputs.kind is not ContextKind.MEMORY:
+            raise Unsupported("packet loads need a packet")
+        base, length = (context.read(code, unit, name) for name in ("address", "length"))
+        start = str(insn.imm)
+        if insn.op >= 0x40:
+            start = code.op(f"add i64 {code.widen(code.narrow(code.get(insn.src), 32), 32)}, {insn.imm}")
+        end = code.op(f"add i64 {start}, {insn.size}")
+        inside = code.op(f"icmp ule i64 {end}, {length}")
+        positive = code.op(f"icmp sge i64 {start}, 0")
+        yes, no = code.label(), code.label()
+        code.split(code.op(f"and i1 {inside}, {positive}"), yes, no)
+        code.inner(no)
+        code.add("store i64 0, ptr %R0")
+        code.add("br label %exit")
+        code.inner(yes)
+        place = code.pointer(code.op(f"add i64 {base}, {start}"))
+        value = code.widen(code.op(f"load i{bits}, ptr {place}, align 1"), bits)
+        code.set(0, value if bits == 8 else alu.swap(code, value, bits))
