@@ -99,11 +99,8 @@ def read(elf: bytes) -> Blob:
                 label = f"self:{own}" if own is not None else _string(elf, names + name)
                 left.append(Relocation(where, relocation, label, addend))
     defined = {_string(elf, names + s[0]): starts[s[3]] + s[4] for s in symbols if s[0] and s[3] in starts}
-    text = max(
-        (starts[i] + s.size for i, s in enumerate(sections) if i in starts and s.flags & SHF_EXECINSTR),
-        default=0,
-    )
-    return Blob(bytes(code), text, tuple(left), defined)
+    runs = [starts[i] + s.size for i, s in enumerate(sections) if i in starts and s.flags & SHF_EXECINSTR]
+    return Blob(bytes(code), max(runs, default=0), tuple(left), defined)
 
 
 def _resolve(code: bytearray, where: int, number: int, own: int | None, addend: int) -> str | None:

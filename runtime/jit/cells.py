@@ -2,7 +2,8 @@
 
 The sequence is registered in the thread's rseq area, adds as its last instruction, and is cleared at once:
 a stale pointer would misdirect the thread at its next preemption. A thread without a registered area
-(`cpu_id` is negative) adds with `lock` to the last block. Source: linux/rseq.h; 1.9 ns against 4.6 for `lock`.
+(`cpu_id` is negative) adds with `lock` to the last block. Source: linux/rseq.h.
+Measured: 1.9 ns an addition against 4.6 for `lock`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _sequence(place: str, add: str, locked: str, cpus: int) -> str:
 
 def add(code: Code, unit: Unit, access: Access, pointer: str, value: str) -> None:
     """Add `value` to the counter whose copy in block 0 is at `pointer`."""
-    spec = unit.maps[access.value_of]
+    spec, offset = unit.maps[access.value_of], access.offset or 0
     block = MapLayout.of(spec, unit.build.cpus).block
     last = unit.build.cpus * block
     if unit.build.kind != "rseq":
@@ -70,16 +71,21 @@ def add(code: Code, unit: Unit, access: Access, pointer: str, value: str) -> Non
         return
     unit.symbols.setdefault("rseq_offset", "rseq_offset")
     fixed = CONSTANT.match(value) and -(1 << 31) <= int(value) < 1 << 31
-    known = spec.kind == MapKind.ARRAY and spec.max_entries == 1 and access.offset is not None
+    known = (
+        spec.kind == MapKind.ARRAY
+        and spec.max_entries == 1
+        and access.offset is not None
+        and access.proof is Proof.PLAIN
+    )
     scale = f"shlq $${block.bit_length() - 1}, $0" if block & (block - 1) == 0 else f"imulq $${block}, $0, $0"
-    operand = f"$${value}" if fixed else ("$1" if known and access.proof is Proof.PLAIN else "$2")
+    operand = f"$${value}" if fixed else ("$1" if known else "$2")
     clobbers = "~{memory},~{dirflag},~{fpsr},~{flags}"
-    if known and access.proof is Proof.PLAIN:
+    if known:
         base = unit.name_of(f"map:{spec.name}")
         text = _sequence(
             f"{scale}\\0Aaddq {base}@GOTPCREL(%rip), $0",
-            f"addq {operand}, {access.offset}($0)",
-            f"movq {base}@GOTPCREL(%rip), $0\\0Alock addq {operand}, {last + access.offset}($0)",
+            f"addq {operand}, {offset}($0)",
+            f"movq {base}@GOTPCREL(%rip), $0\\0Alock addq {operand}, {last + offset}($0)",
             unit.build.cpus,
         )
         inputs, arguments = ("", "") if fixed else (",r", f"i64 {value}")

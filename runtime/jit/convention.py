@@ -1,4 +1,4 @@
-"""How a compiled program gets its inputs: parameters in registers, the rest as words above the return address.
+"""How a compiled program gets its inputs: parameters in registers, the rest as words on the stack.
 
 Word i lies at [address of the return-address slot + 8 + 8 * i]. With `frame` the first parameter is the
 address of a full context structure instead, which is followed by a u64 that the thunk zeroes (the number

@@ -9,7 +9,9 @@ from runtime.types import ContextKind
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """`kind`: `got` (load of an address, becomes lea or a literal), `plt` (call rel32), `pc32`, `abs64`, `abs32`.
+    """A place to fill when linking.
+
+    `kind`: `got` (load of an address: lea or a literal), `plt` (call rel32), `pc32`, `abs64`, `abs32`.
 
     `offset` is a byte in `Image.code`. Symbols are listed in `Image`.
     """

@@ -1,8 +1,9 @@
-"""Where the parts of a map lie in the region: header, index, entries, values. Pure arithmetic, sizes in bytes.
+"""Where the parts of a map lie in the region: header, index, entries, values. Sizes in bytes.
 
 An array is a header and one or more blocks of values. A hash is a header, buckets, entries with their keys,
 and values: inside the entry where there is one block, else in blocks of their own. Per-CPU kinds have a
-block for each possible CPU; maps that are only added to ("cells") one more. The C side is `runtime/agent/map.h`.
+block for each possible CPU; maps that are only added to ("cells") one more. The C side is
+`runtime/agent/map.h`.
 """
 
 from __future__ import annotations
