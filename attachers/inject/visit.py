@@ -1,0 +1,138 @@
+"""A visit: one thread of the target is borrowed, serves our frames, and goes on. Nothing stays but mappings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from types import TracebackType
+
+from attachers.inject import loader
+from attachers.inject.borrow import Borrowed, borrow
+from attachers.inject.frames import Hello, Reply, Request, batches, decode, encode
+from runtime.agent import protocol
+from runtime.errors import TargetProblem
+from runtime.shm.region import process_start
+from runtime.symbols.maps import Memory, read_maps
+
+
+def find_state(pid: int) -> int:
+    """Return the address of the agent's state in a process, 0 when it carries none."""
+    for mapping in read_maps(pid):
+        if f"memfd:{protocol.STATE_NAME}" in mapping.path:
+            return mapping.start
+    return 0
+
+
+class Visitor:
+    """The channel to a running process by ptrace. Each exchange is one visit of about half a millisecond."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.memory = Memory(pid)
+        self.start = process_start(pid)
+
+    def exchange(self, requests: list[Request]) -> list[Reply]:
+        """Send requests in order, return a reply for each.
+
+        Raises:
+            TargetProblem: the process cannot be stopped, has ended, or answers nonsense.
+        """
+        if process_start(self.pid) != self.start:
+            raise TargetProblem(f"process {self.pid} ended while attaching")
+        with _Lock(self.pid):
+            thread = borrow(self.pid, self.memory)
+            try:
+                return self._serve(thread, requests)
+            finally:
+                _release(thread)
+
+    def _serve(self, thread: Borrowed, requests: list[Request]) -> list[Reply]:
+        serve, landing = self._arrive(thread)
+        replies: list[Reply] = []
+        for batch in batches(requests):
+            data = encode(batch)
+            self.memory.write(landing.inbox, data)
+            size = thread.call(serve, landing.inbox, len(data))
+            if size < 0:
+                raise TargetProblem(f"the agent could not start in {self.pid} (errno {-size})")
+            replies += decode(self.memory.read(landing.inbox + protocol.INBOX_BYTES // 2, size), batch)
+        return replies
+
+    def _arrive(self, thread: Borrowed) -> tuple[int, loader.Landing]:
+        """Return the address of the agent's visit function and the landing, made first where they are missing."""
+        maps = read_maps(self.pid)
+        state = find_state(self.pid)
+        head = self.memory.read(state, protocol.STATE.size) if state else b""
+        known = loader.find_landing(head) if head else None
+        if known:
+            thread.use_landing(known.at, known.stack)
+            return protocol.STATE.get(head, "serve"), known
+        landing = loader.make_landing(thread, self.memory, maps)
+        base, size = loader.mapped_agent(self.pid)
+        if not base:
+            base = loader.load_agent(thread, self.memory)
+        self._introduce(thread, landing, base, size)
+        return base + loader.build.symbols()["agent_visit"], landing
+
+    def _introduce(self, thread: Borrowed, landing: loader.Landing, base: int, size: int) -> None:
+        greeting = loader.hello(base, size, landing, self.pid, target_facts(self.pid, self.memory, self.start))
+        data = encode([greeting.request()])
+        self.memory.write(landing.inbox, data)
+        status = thread.call(greeting.serve, landing.inbox, len(data))
+        if status < 0:
+            raise TargetProblem(f"the agent could not start in {self.pid} (errno {-status})")
+
+    def close(self) -> None:
+        """Close the memory descriptor; nothing of the channel stays in the target."""
+        self.memory.close()
+
+
+def _release(thread: Borrowed) -> None:
+    """Let the thread go; it may have ended while we held it."""
+    try:
+        thread.release()
+    except (OSError, TargetProblem):
+        return
+
+
+class _Lock:
+    """One tracer at a time uses a process's landing: a lock on its /proc folder, freed when a tracer dies."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.fd = -1
+
+    def __enter__(self) -> None:
+        try:
+            self.fd = os.open(f"/proc/{self.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        except OSError:
+            raise TargetProblem(f"no process {self.pid}", hint="bpftime list --processes shows yours") from None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self.fd)
+
+
+def target_facts(pid: int, memory: Memory, start: int) -> dict[str, int]:
+    """Return what only the tracer can find out: `rseq_offset` from fs base, `vdso` address, `start` time.
+
+    glibc exports `__rseq_offset` and `__rseq_size` from its loader (glibc manual, Restartable Sequences).
+    """
+    from runtime.symbols.elf import ElfFile
+    from runtime.symbols.modules import modules_of
+
+    facts = {"start": start, "rseq_offset": 0, "vdso": 0}
+    for mapping in read_maps(pid):
+        if mapping.path == "[vdso]":
+            facts["vdso"] = mapping.start
+    for module in modules_of(pid):
+        if not module.path.rpartition("/")[2].startswith("ld-linux"):
+            continue
+        symbols = {s.name: s.value for s in ElfFile(module.readable).symbols() if s.name.startswith("__rseq_")}
+        if "__rseq_offset" in symbols and memory.u64(module.bias + symbols.get("__rseq_size", 0)) & 0xFFFFFFFF:
+            raw = memory.read(module.bias + symbols["__rseq_offset"], 8)
+            facts["rseq_offset"] = int.from_bytes(raw, "little", signed=True)
+    return facts
+
+
+ASK = Hello()
