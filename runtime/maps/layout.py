@@ -22,7 +22,8 @@ LINE = 64
 MAX_KEY = 512
 MAX_BYTES = 1 << 36
 ENTRY_HEAD = 8  # u32 next, u32 hash
-NULL = 0x80000000
+CHAIN_END = 0x80000000  # or a bucket's number: ends its chain
+FREE_END = 0xFFFFFFFF  # ends the free list
 ARRAYS = frozenset((MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY))
 HASHES = frozenset((MapKind.HASH, MapKind.PERCPU_HASH))
 PER_CPU = frozenset((MapKind.PERCPU_ARRAY, MapKind.PERCPU_HASH))
@@ -31,7 +32,6 @@ PERF_RING = 1 << 20
 # Offsets in the header that readers use; the whole is `struct map` of map.h.
 FREE_HEAD, FRESH, COUNT, DROPS, CELLS, SELF = 64, 72, 80, 88, 156, 176
 ZERO_SEED = 0x40
-INDEX_ONLY_TYPES = frozenset((3, 4))
 
 
 @cache
@@ -94,7 +94,7 @@ def check(spec: MapSpec) -> None:
         raise Problem(f"map '{spec.name}': the key of an array has 4 bytes, not {spec.key_size}")
     if not 0 < spec.key_size <= MAX_KEY:
         raise Problem(f"map '{spec.name}': a key has 1 to {MAX_KEY} bytes, not {spec.key_size}")
-    if spec.value_size < 1 or not 0 < spec.max_entries < NULL:
+    if spec.value_size < 1 or not 0 < spec.max_entries < CHAIN_END:
         raise Problem(f"map '{spec.name}': {spec.max_entries} entries of {spec.value_size} bytes")
 
 
@@ -143,14 +143,14 @@ def initialise(
         offset,
         *(spec.kind, spec.key_size, spec.value_size, spec.max_entries, spec.flags, layout.stride),
         *(spec.extra, number, spec.key_type, spec.value_type, seed),
-        *(offset + layout.data, offset + layout.index, NULL, 0, 0),
+        *(offset + layout.data, offset + layout.index, FREE_END, 0, 0),
         *([0] * 8),
         *(0, layout.cells, spec.name.encode()[:15], offset, layout.entry, extra - 1 if extra else 0),
         *(offset + layout.values, layout.block),
     )
     if layout.buckets:
         heads = struct.pack(
-            f"<{2 * layout.buckets}I", *(w for b in range(layout.buckets) for w in (NULL | b, 0))
+            f"<{2 * layout.buckets}I", *(w for b in range(layout.buckets) for w in (CHAIN_END | b, 0))
         )
         region[offset + layout.index : offset + layout.index + len(heads)] = heads
     if spec.initial:

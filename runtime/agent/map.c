@@ -1,0 +1,202 @@
+// Operations on any map by its type: what programs call where the type is not known, and the tracer's writes.
+#include "map.h"
+
+typedef u64 (*map_callback)(struct map *map, void *key, void *value, u64 data, u64 zero, void *shared);
+
+HELPER void *hash_lookup_any(struct map *map, const void *key);
+HELPER u64 hash_next(struct map *map, u64 at);
+HELPER u64 hash_index(struct map *map, const void *key);
+HELPER void *hash_key_at(struct map *map, u64 at);
+HELPER void *hash_value_at(struct map *map, u64 at);
+
+// A CPU number below the number of possible ones. The segment limit holds node << 12 | CPU (getcpu's source).
+HELPER u64 current_cpu(void)
+{
+	u32 cpu;
+
+	__asm__ volatile("lsl %1, %0" : "=r"(cpu) : "r"(0x7b));
+	return cpu & 0xfff;
+}
+
+static int is_hash(const struct map *map)
+{
+	return map->type == MAP_HASH || map->type == MAP_PERCPU_HASH;
+}
+
+static int is_array(const struct map *map)
+{
+	return map->type == MAP_ARRAY || map->type == MAP_PERCPU_ARRAY;
+}
+
+static u8 *array_value(struct map *map, u64 index, u64 cell)
+{
+	return map_region(map) + map->data + index * map->stride + cell * map->block;
+}
+
+static u64 own_cell(struct map *map)
+{
+	return map->type == MAP_PERCPU_ARRAY ? current_cpu() : 0;
+}
+
+HELPER void *map_lookup(struct map *map, const void *key)
+{
+	if (is_hash(map))
+		return hash_lookup_any(map, key);
+	if (!is_array(map) || *(const u32 *)key >= map->max_entries)
+		return 0;
+	return array_value(map, *(const u32 *)key, own_cell(map));
+}
+
+HELPER void *map_lookup_cpu(struct map *map, const void *key, u64 cpu)
+{
+	u64 at;
+
+	if ((u32)cpu >= map->cells)
+		return 0;
+	if (map->type == MAP_PERCPU_HASH) {
+		at = hash_index(map, key);
+		return at == FREE_END ? 0 : map_region(map) + map->values + at * map->stride + (u32)cpu * map->block;
+	}
+	if (map->type != MAP_PERCPU_ARRAY || *(const u32 *)key >= map->max_entries)
+		return 0;
+	return array_value(map, *(const u32 *)key, (u32)cpu);
+}
+
+HELPER s64 map_update(struct map *map, const void *key, const void *value, u64 flags)
+{
+	u32 index = *(const u32 *)key;
+
+	if (is_hash(map))
+		return hash_update(map, key, value, flags);
+	if (!is_array(map) || flags > UPDATE_EXIST)
+		return -E_INVAL;
+	if (index >= map->max_entries)
+		return -E_2BIG;
+	if (flags == UPDATE_NOEXIST)
+		return -E_EXIST;
+	copy_words(array_value(map, index, own_cell(map)), value, map->value_size);
+	return 0;
+}
+
+HELPER s64 map_delete(struct map *map, const void *key)
+{
+	return is_hash(map) ? hash_delete(map, key) : -E_INVAL;
+}
+
+// Values of all cells at once, each `stride` bytes: what the tracer writes. `map_update` must have made the key.
+HELPER s64 map_write_cells(struct map *map, const void *key, const u8 *values)
+{
+	u8 *first;
+	u64 at;
+
+	if (is_hash(map)) {
+		at = hash_index(map, key);
+		if (at == FREE_END)
+			return -E_NOENT;
+		first = map_region(map) + map->values + at * map->stride;
+	} else {
+		if (*(const u32 *)key >= map->max_entries)
+			return -E_2BIG;
+		first = array_value(map, *(const u32 *)key, 0);
+	}
+	for (u32 cell = 0; cell < map->cells; cell++)
+		copy_words(first + cell * map->block, values + (u64)cell * map->stride, map->stride);
+	return 0;
+}
+
+HELPER s64 map_next_key(struct map *map, const void *key, void *next)
+{
+	u64 at;
+
+	if (is_hash(map)) {
+		at = key ? hash_index(map, key) : FREE_END;
+		at = hash_next(map, at);
+		if (at == FREE_END)
+			return -E_NOENT;
+		copy_words(next, hash_key_at(map, at), map->key_size);
+		return 0;
+	}
+	if (!is_array(map))
+		return -E_INVAL;
+	if (!key || *(const u32 *)key >= map->max_entries)
+		*(u32 *)next = 0;
+	else if (*(const u32 *)key == map->max_entries - 1)
+		return -E_NOENT;
+	else
+		*(u32 *)next = *(const u32 *)key + 1;
+	return 0;
+}
+
+// Walk all entries; the callback may delete the one it is given. Returns how many it saw.
+HELPER s64 map_for_each(struct map *map, map_callback call, u64 data, u64 flags, void *shared)
+{
+	u64 at, next;
+	s64 seen = 0;
+
+	if (flags)
+		return -E_INVAL;
+	if (is_array(map)) {
+		for (u32 i = 0; i < map->max_entries; i++, seen++) {
+			u32 index = i;
+
+			if (call(map, &index, array_value(map, i, own_cell(map)), data, 0, shared))
+				return seen + 1;
+		}
+		return seen;
+	}
+	if (!is_hash(map))
+		return -E_INVAL;
+	for (at = hash_next(map, FREE_END); at != FREE_END && seen <= map->max_entries; at = next, seen++) {
+		next = hash_next(map, at);
+		if (call(map, hash_key_at(map, at), hash_value_at(map, at), data, 0, shared))
+			return seen + 1;
+	}
+	return seen;
+}
+
+// Sum of one word over all cells; `word` is in the first one.
+HELPER u64 cells_sum(struct map *map, const u8 *word)
+{
+	u64 sum = 0;
+
+	for (u32 cell = 0; cell < map->cells; cell++)
+		sum += __atomic_load_n((const u64 *)(word + cell * map->block), __ATOMIC_RELAXED);
+	return sum;
+}
+
+// Delete every entry (hash) or zero every value; programs may run meanwhile.
+HELPER s64 map_clear(struct map *map)
+{
+	u64 at;
+
+	if (is_array(map)) {
+		for (u32 cell = 0; cell < map->cells; cell++)
+			zero_words(array_value(map, 0, cell), (u64)map->stride * map->max_entries / 8);
+		return 0;
+	}
+	if (!is_hash(map))
+		return -E_INVAL;
+	for (u64 left = 2 * (u64)map->max_entries; left; left--) {
+		at = hash_next(map, FREE_END);
+		if (at == FREE_END)
+			return 0;
+		hash_delete(map, hash_key_at(map, at));
+	}
+	return -E_AGAIN;
+}
+
+// Zero every value and keep the keys.
+HELPER s64 map_zero(struct map *map)
+{
+	if (!is_hash(map))
+		return map_clear(map);
+	for (u64 at = hash_next(map, FREE_END); at != FREE_END; at = hash_next(map, at)) {
+		u8 *first = map_region(map) + map->values + at * map->stride;
+
+		if (map->cells == 1)
+			first = hash_value_at(map, at);
+		for (u32 cell = 0; cell < map->cells; cell++)
+			zero_words(first + cell * map->block, map->stride / 8);
+	}
+	return 0;
+}

@@ -1,0 +1,75 @@
+// Producing into rings. A position is claimed by one compare-and-swap; nobody waits for anybody.
+//
+// The header is written after the claim, so the consumer believes one only if its tag names that position.
+#include "ring.h"
+
+enum { TAG_BITS = 22, RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2 };
+
+HELPER void *ring_reserve(struct ring *ring, struct region *region, u64 size)
+{
+	u64 need = (size + RING_HEADER + 7) & ~7ULL;
+	u64 at = __atomic_load_n(&ring->produced, __ATOMIC_RELAXED);
+	u64 *header;
+	u32 tag;
+
+	do {
+		u64 used = at - __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
+
+		if (size >= RING_DISCARD || used + need > ring->size) {
+			__atomic_fetch_add(&ring->lost, 1, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&ring->lost_bytes, size, __ATOMIC_RELAXED);
+			return 0;
+		}
+	} while (!__atomic_compare_exchange_n(&ring->produced, &at, at + need, 1, __ATOMIC_ACQ_REL,
+					      __ATOMIC_RELAXED));
+	tag = (u32)((at >> 3 ^ at >> 26 ^ ring->secret) & ((1u << TAG_BITS) - 1));
+	tag |= agent_slot(region) << TAG_BITS;
+	header = (u64 *)(ring->data + (at & (ring->size - 1)));
+	__atomic_store_n(header, (u64)tag << 32 | RING_BUSY | size, __ATOMIC_RELEASE);
+	return header + 1;
+}
+
+HELPER s64 ring_output(struct ring *ring, struct region *region, const void *data, u64 size, u64 flags)
+{
+	void *record;
+
+	if (flags & ~3ULL)
+		return -E_INVAL;
+	record = ring_reserve(ring, region, size);
+	if (!record)
+		return -E_AGAIN;
+	copy_words(record, data, size);
+	ring_commit(record);
+	return 0;
+}
+
+// One ring serves all CPUs of a perf event array: records say which CPU they are from.
+HELPER s64 perf_output(struct ring *ring, struct region *region, u64 flags, const void *data, u64 size)
+{
+	u64 cpu = current_cpu();
+	u32 *record;
+
+	if (flags >> 32)
+		return -E_INVAL;
+	if (flags != 0xffffffff && flags >= region->cpus)
+		return -E_2BIG;
+	if (flags != 0xffffffff && flags != cpu)
+		return -E_NOTSUP;
+	record = ring_reserve(ring, region, size + 8);
+	if (!record)
+		return -E_NOSPC;
+	record[0] = (u32)cpu;
+	record[1] = (u32)size;
+	copy_words(record + 2, data, size);
+	ring_commit(record);
+	return 0;
+}
+
+HELPER u64 ring_query(struct ring *ring, u64 what)
+{
+	u64 produced = __atomic_load_n(&ring->produced, __ATOMIC_ACQUIRE);
+	u64 consumed = __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
+	u64 answers[] = { produced - consumed, ring->size, consumed, produced };
+
+	return what < 4 ? answers[what] : 0;
+}
