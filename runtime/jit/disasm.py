@@ -144,3 +144,23 @@ def stack_bytes(code: bytes) -> int:
         elif mnemonic == "sub" and operands.startswith("rsp, "):
             total += int(operands[5:], 0)
     return total
+
+
+def decode(code: bytes, address: int) -> list[tuple[int, int, str, str]]:
+    """Decode target code: (address, size in bytes, mnemonic, operands); stops at what is no instruction."""
+    found = []
+    for row in _decoder().disasm_lite(code, address):
+        if row[2] == ".byte":
+            break
+        found.append(row)
+    return found
+
+
+def displacement_offset(code: bytes) -> int:
+    """Give the byte offset of the displacement field of the instruction at the start of `code`; 0 none."""
+    import capstone  # lazy: 15 ms
+
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder.detail = True
+    offset: int = next(decoder.disasm(code, 0, 1)).disp_offset
+    return offset

@@ -1,0 +1,1 @@
+"""What will be written where: sites, displaced instructions, thunks, exits, and the plan that holds them all."""

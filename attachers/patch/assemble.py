@@ -1,0 +1,98 @@
+"""A few x86-64 instructions as bytes: all that thunks are made of. Source: Intel SDM vol. 2."""
+
+from __future__ import annotations
+
+import struct
+
+from runtime.errors import AttachProblem
+
+NUMBERS = {name: i for i, name in enumerate(
+    "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())}
+JUMP = 5  # bytes of e9 rel32
+
+
+class Code:
+    """Machine code being written for `base`, an address in the target."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.bytes = bytearray()
+
+    @property
+    def here(self) -> int:
+        """Return the address of the next instruction."""
+        return self.base + len(self.bytes)
+
+    def raw(self, data: bytes) -> None:
+        """Append bytes as they are."""
+        self.bytes += data
+
+    def push(self, register: str) -> None:
+        """Append `push register`."""
+        number = NUMBERS[register]
+        self.bytes += (b"\x41" if number > 7 else b"") + bytes([0x50 | number & 7])
+
+    def pop(self, register: str) -> None:
+        """Append `pop register`."""
+        number = NUMBERS[register]
+        self.bytes += (b"\x41" if number > 7 else b"") + bytes([0x58 | number & 7])
+
+    def push_constant(self, value: int) -> None:
+        """Append a push of a 64-bit constant; uses r11 when it does not fit a sign-extended imm32."""
+        signed = value - (1 << 64) if value >> 63 else value
+        if -(1 << 31) <= signed < 1 << 31:
+            self.bytes += b"\x68" + struct.pack("<i", signed)
+        else:
+            self.bytes += b"\x49\xbb" + struct.pack("<Q", value)
+            self.push("r11")
+
+    def push_stack(self, offset: int) -> None:
+        """Append `push [rsp + offset]`."""
+        self.bytes += b"\xff\xb4\x24" + struct.pack("<i", offset)
+
+    def push_stack_address(self, offset: int) -> None:
+        """Append `lea r11, [rsp + offset]; push r11`."""
+        self.bytes += b"\x4c\x8d\x9c\x24" + struct.pack("<i", offset)
+        self.push("r11")
+
+    def load_stack(self, register: str, offset: int) -> None:
+        """Append `mov register, [rsp + offset]`."""
+        number = NUMBERS[register]
+        self.bytes += bytes([0x48 | (number > 7) << 2, 0x8B, 0x84 | (number & 7) << 3, 0x24]) + struct.pack("<i", offset)
+
+    def move_stack_pointer(self, offset: int) -> None:
+        """Append `lea rsp, [rsp + offset]`: flags stay as they are."""
+        if -128 <= offset < 128:
+            self.bytes += b"\x48\x8d\x64\x24" + struct.pack("<b", offset)
+        elif offset:
+            self.bytes += b"\x48\x8d\xa4\x24" + struct.pack("<i", offset)
+
+    def call(self, target: int) -> None:
+        """Append `call target`."""
+        self.bytes += b"\xe8" + self._relative(target, 5)
+
+    def jump(self, target: int) -> None:
+        """Append `jmp target`."""
+        self.bytes += b"\xe9" + self._relative(target, 5)
+
+    def jump_aligned(self, target: int) -> int:
+        """Append a jump whose displacement is 4-byte aligned (so it can be changed live); returns its address."""
+        while (self.here + 1) % 4:
+            self.bytes += b"\x90"
+        self.jump(target)
+        return self.here - JUMP
+
+    def _relative(self, target: int, size: int) -> bytes:
+        return relative(target, self.here + size)
+
+
+def relative(target: int, end: int) -> bytes:
+    """Return the rel32 from the end of an instruction to `target`.
+
+    Raises:
+        AttachProblem: it is more than 2 GiB away.
+    """
+    distance = target - end
+    if not -(1 << 31) <= distance < 1 << 31:
+        raise AttachProblem(f"no thunk within 2 GiB of {target:#x}", errno=34)
+    return struct.pack("<i", distance)
