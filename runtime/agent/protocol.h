@@ -25,7 +25,7 @@ typedef long long s64;
 #define INBOX_BYTES 0x400000
 #define PROCESSES 0x400
 
-enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_SEAL = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14 };
+enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14 };
 
 enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3 };
 
@@ -287,6 +287,27 @@ _Static_assert(__builtin_offsetof(struct site, index) == 44, "index");
 _Static_assert(__builtin_offsetof(struct site, thunk) == 48, "thunk");
 _Static_assert(__builtin_offsetof(struct site, link) == 56, "link");
 _Static_assert(__builtin_offsetof(struct site, state) == 60, "state");
+
+struct thunk {
+	u8 session[16];
+	u32 link;
+	u32 kind;
+	u64 next;
+	u64 base;
+	u64 jump;
+	u32 bytes;
+	u32 spare;
+	u8 pad0[8];
+};
+_Static_assert(sizeof(struct thunk) == 64, "thunk");
+_Static_assert(__builtin_offsetof(struct thunk, session) == 0, "session");
+_Static_assert(__builtin_offsetof(struct thunk, link) == 16, "link");
+_Static_assert(__builtin_offsetof(struct thunk, kind) == 20, "kind");
+_Static_assert(__builtin_offsetof(struct thunk, next) == 24, "next");
+_Static_assert(__builtin_offsetof(struct thunk, base) == 32, "base");
+_Static_assert(__builtin_offsetof(struct thunk, jump) == 40, "jump");
+_Static_assert(__builtin_offsetof(struct thunk, bytes) == 48, "bytes");
+_Static_assert(__builtin_offsetof(struct thunk, spare) == 52, "spare");
 
 struct frame {
 	u32 bytes;

@@ -125,6 +125,9 @@ SITE = Layout("site", 64, (
     "0 u64 at,8 u64 hole,16 u32 thunk_offset,20 u8 kind,21 u8 width,22 u8 pushes,23 u8 flags,"
     "24 bytes live[8],32 bytes want[8],40 u32 probe,44 u32 index,48 u64 thunk,56 u32 link,60 u32 state"
 ))
+THUNK = Layout("thunk", 64, (  # lies before each thunk, so that any tracer can take one out of a chain
+    "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,48 u32 bytes,52 u32 spare"
+))
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
@@ -149,7 +152,7 @@ class Op(IntEnum):
     MAP = 2
     ARENA = 3
     WRITE = 4
-    SEAL = 5
+    RELINK = 5
     APPLY = 6
     REMOVE = 7
     SEMAPHORE = 8
@@ -177,7 +180,7 @@ class SiteState(IntEnum):
     REMOVED = 2  # site restored, its hole may still be in use
 
 
-LAYOUTS = (REGION, PROCESS, HANDLER, THREAD_SLOT, MAILBOX, STATE, ARENA, STATE_REGION, SITE, FRAME,
+LAYOUTS = (REGION, PROCESS, HANDLER, THREAD_SLOT, MAILBOX, STATE, ARENA, STATE_REGION, SITE, THUNK, FRAME,
            PROCESS_PAGE, RANGE)
 CONSTANTS = {
     "BPFTIME_ABI": ABI, "REGION_MAGIC": REGION_MAGIC, "STATE_MAGIC": STATE_MAGIC, "MAIL_DOWN": MAIL_DOWN,

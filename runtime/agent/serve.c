@@ -192,7 +192,7 @@ static s32 do_arena(struct bytes *in, struct answer *out)
 		i++;
 	if (i == MAX_ARENAS)
 		return -E_NOSPC;
-	at = sys(SYS_MMAP, want->hint, (u64)want->code + want->data, PROT_R | PROT_W,
+	at = sys(SYS_MMAP, want->hint, (u64)want->code + want->data, PROT_R | PROT_X,
 		 PRIVATE | ANONYMOUS | NORESERVE | FIXED_NOREPLACE, -1, 0);
 	if (is_error(at))
 		return (s32)at;
@@ -205,28 +205,48 @@ static s32 do_arena(struct bytes *in, struct answer *out)
 	return give_u64(out, (u64)at);
 }
 
-// {u64 address, bytes …}
-static s32 do_write(struct bytes *in)
+static s32 change_code(u64 at, u64 bytes, int writable)
 {
-	const u64 *at = take(in, 8);
+	u64 start = at & ~(u64)(PAGE - 1), end = (at + bytes + PAGE - 1) & ~(u64)(PAGE - 1);
 
-	if (!at || !find_arena(*at, in->left))
-		return -E_INVAL;
-	copy_bytes((void *)*at, in->at, in->left);
-	return 0;
+	return (s32)sys(SYS_MPROTECT, start, end - start, PROT_R | PROT_X | (writable ? PROT_W : 0));
 }
 
-// {u64 address, u64 bytes, u32 code used, u32 data used}: the range becomes read + execute.
-static s32 do_seal(struct bytes *in)
+// {u64 address, u32 code used, u32 spare, bytes …}: code behind what is in use, or a thunk's head.
+static s32 do_write(struct bytes *in)
 {
-	const struct { u64 at, bytes; u32 code_used, data_used; } *seal = take(in, 24);
-	struct arena *arena = seal ? find_arena(seal->at, seal->bytes) : 0;
+	const struct { u64 at; u32 code_used, spare; } *want = take(in, 16);
+	struct arena *arena = want ? find_arena(want->at, in->left) : 0;
+	s32 err;
 
-	if (!arena || (seal->at & (PAGE - 1)) || (seal->bytes & (PAGE - 1)))
+	if (!arena)
 		return -E_INVAL;
-	arena->code_used = seal->code_used;
-	arena->data_used = seal->data_used;
-	return (s32)sys(SYS_MPROTECT, seal->at, seal->bytes, PROT_R | PROT_X);
+	err = change_code(want->at, in->left, 1);
+	if (err)
+		return err;
+	copy_bytes((void *)want->at, in->at, in->left);
+	if (want->code_used)
+		arena->code_used = want->code_used;
+	return change_code(want->at, in->left, 0);
+}
+
+// n × {u64 address of a jmp rel32 in an arena, its displacement aligned; u64 new target}: one store each.
+static s32 do_relink(struct bytes *in)
+{
+	const u64 *one;
+
+	while ((one = take(in, 16))) {
+		s32 err;
+
+		if (!find_arena(one[0], 5) || ((one[0] + 1) & 3) || *(u8 *)one[0] != 0xe9)
+			return -E_INVAL;
+		err = change_code(one[0], 5, 1);
+		if (err)
+			return err;
+		__atomic_store_n((s32 *)(one[0] + 1), (s32)(one[1] - (one[0] + 5)), __ATOMIC_RELEASE);
+		change_code(one[0], 5, 0);
+	}
+	return 0;
 }
 
 // {u32 ranges, u32 items}, then ranges, then sites (APPLY) or indices (REMOVE). Reply: a status each.
@@ -320,8 +340,8 @@ static s32 dispatch(u16 opcode, struct bytes *in, struct answer *out, int *go)
 		return do_arena(in, out);
 	case OP_WRITE:
 		return do_write(in);
-	case OP_SEAL:
-		return do_seal(in);
+	case OP_RELINK:
+		return do_relink(in);
 	case OP_APPLY:
 		return do_sites(in, out, 1);
 	case OP_REMOVE:

@@ -1,0 +1,189 @@
+"""Where one probe can be placed: the choice of a single instruction to replace.
+
+A site is one existing instruction: of five bytes or more (`jmp rel32` over it), or of two with a hole near by
+(`jmp rel8` into the hole, from there `jmp rel32`). Nobody can stand inside it and no branch can land in it, so
+it is patched while threads run. Its first two bytes lie in one 64-byte line, else two cores could see halves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attachers.patch.displace import Instruction, can_displace
+from attachers.patch.function import Function
+from attachers.patch.holes import Holes
+from runtime.agent.protocol import SiteKind
+from runtime.errors import AttachProblem
+
+PUSHES = {bytes([0x50 | n]): r for n, r in enumerate("rax rcx rdx rbx rsp rbp rsi rdi".split())} | {
+    bytes([0x41, 0x50 | n]): f"r{8 + n}" for n in range(8)}
+MOVE_FRAME = {bytes.fromhex("4889e5"), bytes.fromhex("488bec")}  # mov rbp, rsp
+WALK = 16  # instructions looked at from the start of a function
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A chosen site.
+
+    `walked` are the instructions between the function's start and the site that have run already when the
+    thunk is reached (pushes, `endbr64`, `mov rbp, rsp`). `displaced` move into the thunk; the first is
+    replaced. `ret` ends an exit's run.
+    """
+
+    kind: SiteKind
+    address: int
+    hole: int
+    displaced: tuple[Instruction, ...]
+    walked: tuple[Instruction, ...] = ()
+    ret: Instruction | None = None
+
+    @property
+    def pushed(self) -> tuple[str, ...]:
+        """Return the registers that were pushed before the site, in order."""
+        return tuple(PUSHES[i.data] for i in self.walked if i.data in PUSHES)
+
+    @property
+    def width(self) -> int:
+        """Return how many bytes are written at the site."""
+        return 2 if self.kind is SiteKind.HOP2 else 5
+
+
+def _in_line(address: int) -> bool:
+    return address % 64 != 63
+
+
+def _is_walkable(instruction: Instruction) -> bool:
+    return instruction.base == "endbr64" or instruction.data in PUSHES or instruction.data in MOVE_FRAME
+
+
+def _walk(function: Function) -> list[Instruction]:
+    """Return the instructions that may carry the entry probe: the leading pushes and the first other one."""
+    found = []
+    for instruction in function.first(WALK):
+        if found and _has_targets(function) and instruction.address in function.targets:
+            break
+        found.append(instruction)
+        if not _is_walkable(instruction):
+            break
+    return found
+
+
+def _has_targets(function: Function) -> bool:
+    return bool(function.targets)
+
+
+def choose_entry(function: Function, holes: Holes) -> Place:
+    """Return the site for a probe at the start of a function.
+
+    Raises:
+        AttachProblem: none of its first instructions can be replaced.
+    """
+    walk = _walk(function)
+    for wide in (True, False):
+        for index, instruction in enumerate(walk):
+            if index == 0 and instruction.base == "endbr64" and len(walk) > 1:
+                continue  # keep the landing pad of indirect branches
+            place = _place(instruction, holes, wide=wide)
+            if place:
+                return Place(place.kind, place.address, place.hole, (instruction,), tuple(walk[:index]))
+    if walk and walk[0].base == "endbr64" and _in_line(walk[0].address):
+        hole = holes.take(walk[0].address)
+        if hole:
+            return Place(SiteKind.HOP2, walk[0].address, hole, (walk[0],))
+    whole = _short_body(function)
+    if whole:
+        return whole
+    raise _no_room(function, function.start)
+
+
+def _place(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | None:
+    if not can_displace(instruction) or not _in_line(instruction.address) or instruction.base == "call":
+        return None
+    if wide:
+        if len(instruction.data) >= 5:
+            return Place(SiteKind.NEAR5, instruction.address, 0, (instruction,))
+        return None
+    if len(instruction.data) < 2:
+        return None
+    hole = holes.take(instruction.address)
+    return Place(SiteKind.HOP2, instruction.address, hole, (instruction,)) if hole else None
+
+
+def _short_body(function: Function) -> Place | None:
+    """A function that is one instruction, such as `ret`, is replaced together with its own padding."""
+    first = function.instructions[0] if function.instructions else None
+    if not first or len(function.instructions) != 1 or not function.is_whole or not _in_line(first.address):
+        return None
+    if first.falls_through or len(function.code) + function.padding < 5:
+        return None
+    return Place(SiteKind.TAIL, first.address, 0, (first,))
+
+
+def choose_at(function: Function, address: int, holes: Holes) -> Place:
+    """Return the site for a probe at one instruction inside a function.
+
+    Raises:
+        AttachProblem: the address is no instruction's start, or the instruction cannot be replaced.
+    """
+    if address == function.start:
+        return choose_entry(function, holes)
+    starts = [i.address for i in function.instructions]
+    if address not in starts:
+        below = max((s for s in starts if s < address), default=function.start) - function.start
+        above = min((s for s in starts if s > address), default=function.end) - function.start
+        raise AttachProblem(f"{function.name}+{address - function.start} is inside an instruction", errno=22,
+                            hint=f"instructions start at +{below} and +{above}")
+    instruction = function.instructions[starts.index(address)]
+    place = _place(instruction, holes, wide=True) or _place(instruction, holes, wide=False)
+    if not place:
+        raise _no_room(function, address)
+    return place
+
+
+def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
+    """Return the site for a probe at one `ret`: with its padding, or an instruction of the straight run before it.
+
+    Raises:
+        AttachProblem: neither is possible.
+    """
+    if not _in_line(ret.address) and len(ret.data) == 1:
+        run = _straight_run(function, ret)
+    else:
+        room = function.padding if ret.end == function.end else 0
+        if len(ret.data) + room >= 5:
+            return Place(SiteKind.TAIL, ret.address, 0, (), ret=ret)
+        if len(ret.data) + room >= 2:
+            hole = holes.take(ret.address)
+            if hole:
+                return Place(SiteKind.HOP2, ret.address, hole, (), ret=ret)
+        run = _straight_run(function, ret)
+    for wide in (True, False):
+        for index in range(len(run) - 1, -1, -1):
+            place = _place(run[index], holes, wide=wide)
+            if place:
+                return Place(place.kind, place.address, place.hole, tuple(run[index:]), ret=ret)
+    raise _no_room(function, ret.address)
+
+
+def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
+    """Return the instructions before `ret` that always lead to it: no branch lands behind the first of them."""
+    run: list[Instruction] = []
+    index = function.instructions.index(ret)
+    if ret.address in function.targets:
+        return run
+    for instruction in reversed(function.instructions[:index]):
+        if not instruction.falls_through or instruction.is_conditional or instruction.base in ("call", "syscall"):
+            break
+        if not can_displace(instruction):
+            break
+        run.insert(0, instruction)
+        if instruction.address in function.targets:
+            break
+    return run
+
+
+def _no_room(function: Function, address: int) -> AttachProblem:
+    place = f"{function.name}+{address - function.start}" if address != function.start else function.name
+    size = f" ({len(function.code)} bytes long)" if len(function.code) < 16 else ""
+    return AttachProblem(f"no room for a jump at {place}{size}", errno=28,
+                         hint="--backend frida, or probe another instruction: bpftime list -v shows the places")

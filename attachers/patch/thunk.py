@@ -1,0 +1,192 @@
+"""Thunks: code in an arena that saves what must be saved, runs a program and goes on as the target would have.
+
+A compiled program keeps every register but r11 and the flags. r11 is saved always: callers compiled with
+GCC's -fipa-ra may rely on any register a function is known not to touch. At function entry and exit the
+flags and the bytes below the stack pointer are dead by the ABI; in the middle of a function they are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from attachers.patch.assemble import NUMBERS, Code
+from attachers.patch.displace import displace
+from attachers.patch.site import MOVE_FRAME, Place
+from runtime.errors import AttachProblem
+from runtime.jit.image import Image
+
+RED_ZONE = 128
+# struct pt_regs from the top down, as it is pushed (asm/ptrace.h)
+FRAME_ORDER = ("ss rsp flags cs ip orig_rax rdi rsi rdx rcx rax r8 r9 r10 r11 rbx rbp r12 r13 r14 r15").split()
+FRAME_BYTES = 168
+CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, "override_flag": 0, "override_value": 0}
+
+
+class Moment(Enum):
+    """When a thunk runs; it decides what is dead."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    INSIDE = "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One program to run: its code at `entry` in the arena, and the constants of this probe."""
+
+    image: Image
+    entry: int
+    cookie: int
+    function: int
+
+
+class _Stack:
+    """What the thunk has pushed: `depth` bytes since it was entered, and where saved registers are."""
+
+    def __init__(self, code: Code, place: Place, moment: Moment) -> None:
+        self.code = code
+        self.moment = moment
+        self.depth = 0
+        self.saved: dict[str, int] = {}
+        self.walked = 8 * len(place.pushed)
+        self.frame_slot = _frame_slot(place)
+
+    def push(self, register: str) -> None:
+        self.code.push(register)
+        self.depth += 8
+        self.saved.setdefault(register, self.depth)
+
+    def pad(self) -> None:
+        self.code.move_stack_pointer(-8)
+        self.depth += 8
+
+    def push_word(self, name: str, run: Run) -> None:
+        """Push the value that `name` had when the probe was reached."""
+        code = self.code
+        if name in CONSTANTS:
+            code.push_constant(CONSTANTS[name])
+        elif name in ("cookie", "func"):
+            code.push_constant(run.cookie if name == "cookie" else run.function)
+        elif name in ("ip", "rsp"):
+            self._push_place(name, run)
+        elif name == "flags":
+            self._push_flags()
+        elif name == "rbp" and self.frame_slot is not None:
+            code.push_stack(self.depth + self.frame_slot)
+        elif name in self.saved:
+            code.push_stack(self.depth - self.saved[name])
+        elif name in NUMBERS:
+            code.push(name)
+        else:
+            raise AttachProblem(f"a function probe has no '{name}'", errno=95)
+        self.depth += 8
+
+    def _push_place(self, name: str, run: Run) -> None:
+        above = self.depth + (RED_ZONE if self.moment is Moment.INSIDE else 0) + self.walked
+        if name == "rsp":
+            self.code.push_stack_address(above + (8 if self.moment is Moment.EXIT else 0))
+        elif self.moment is Moment.EXIT:
+            self.code.push_stack(self.depth)
+        else:
+            self.code.push_constant(run.function)
+
+    def _push_flags(self) -> None:
+        self.code.raw(b"\x9c")  # pushfq
+
+
+def _frame_slot(place: Place) -> int | None:
+    """Where the caller's rbp lies above the thunk's entry rsp, when `mov rbp, rsp` has run already."""
+    if not any(i.data in MOVE_FRAME for i in place.walked):
+        return None
+    pushed = place.pushed
+    return 8 * (len(pushed) - 1 - pushed.index("rbp")) if "rbp" in pushed else None
+
+
+def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None:
+    """Append the saving, the programs in order, and the restoring."""
+    stack = _Stack(code, place, moment)
+    if moment is Moment.INSIDE:
+        code.move_stack_pointer(-RED_ZONE)
+    stack.push("r11")
+    if moment is Moment.INSIDE:
+        stack.push("rax")
+        code.raw(bytes.fromhex("9f0f90c0"))  # lahf; seto al
+        code.push("rax")
+        stack.depth += 8
+    for run in runs:
+        _emit_run(stack, run)
+    if moment is Moment.INSIDE:
+        code.pop("rax")
+        code.raw(bytes.fromhex("047f9e"))  # add al, 127; sahf
+        code.pop("rax")
+    code.pop("r11")
+    if moment is Moment.INSIDE:
+        code.move_stack_pointer(RED_ZONE)
+
+
+def _emit_run(stack: _Stack, run: Run) -> None:
+    code, before = stack.code, stack.depth
+    words = run.image.words
+    extra = 8 * len(words) + (FRAME_BYTES + 8 if run.image.frame else 0)
+    if stack.moment is not Moment.INSIDE and (8 - stack.walked - stack.depth - extra) % 16:
+        stack.pad()
+    if run.image.frame:
+        _push_frame(stack, run)
+    for name in reversed(words):
+        stack.push_word(name, run)
+    if run.image.frame:
+        code.raw(b"\x48\x8d\xbc\x24" + (8 * len(words)).to_bytes(4, "little"))  # lea rdi, [rsp + words]
+    code.call(run.entry)
+    if run.image.frame:
+        code.load_stack("rdi", 8 * len(words) + 112)
+    code.move_stack_pointer(stack.depth - before)
+    stack.depth = before
+
+
+def _push_frame(stack: _Stack, run: Run) -> None:
+    """Push a full pt_regs with the count of tail calls (0) above it."""
+    stack.code.push_constant(0)
+    stack.depth += 8
+    for name in FRAME_ORDER:
+        stack.push_word(name, run)
+
+
+def emit_base(code: Code, place: Place) -> None:
+    """Append what the site did before: the displaced instructions, then the way back or the `ret`."""
+    for instruction in place.displaced:
+        displace(code, instruction)
+    if place.ret is not None:
+        code.raw(place.ret.data)
+    elif place.displaced[-1].falls_through:
+        code.jump(place.displaced[-1].end)
+
+
+def emit_call_through(code: Code, place: Place, before: list[Run], after: list[Run], onward: int) -> int:
+    """Append a thunk that calls the function's body and runs `after` when it comes back.
+
+    `onward`: the thunk that the body starts with, 0 for the displaced instructions. Returns the address of the
+    jump at the end of the body's start (0 when the displaced instructions are inline).
+    """
+    if place.walked:
+        frame_slot = _frame_slot(place)
+        if frame_slot is not None:
+            code.load_stack("rbp", frame_slot)
+        code.move_stack_pointer(8 * len(place.pushed))
+    at_entry = Place(place.kind, place.address, place.hole, place.displaced)
+    if before:
+        emit_runs(code, at_entry, Moment.ENTRY, before)
+    code.move_stack_pointer(-8)
+    body_call = len(code.bytes)
+    code.call(code.here)
+    code.move_stack_pointer(8)
+    emit_runs(code, at_entry, Moment.EXIT, after)
+    code.raw(b"\xc3")
+    body = code.here
+    code.bytes[body_call + 1 : body_call + 5] = (body - (code.base + body_call + 5)).to_bytes(4, "little", signed=True)
+    for instruction in place.walked:
+        code.raw(instruction.data)
+    if onward:
+        return code.jump_aligned(onward)
+    emit_base(code, at_entry)
+    return 0
