@@ -175,19 +175,41 @@ def loop(site: Site) -> str:
     code.add(f"br label %{done}")
     code.inner(head)
     step, after = code.name(), code.name()
-    code.add(f"{step} = phi i64 [ 0, %{start} ], [ {after}, %{body} ]")
+    phi = len(code.lines)
+    code.add("")
     more = code.op(f"icmp ult i64 {step}, {count}")
     code.split(more, body, done)
     code.inner(body)
     code.add(f"{after} = add i64 {step}, 1")
+    stops = [(f"{error}", wrong), (step, head), (after, body)]
+    if site.index in site.unit.verified.fuel_edges:
+        stops[2] = (after, _burn(site, (step, done), stops))
     target = f"@sub_{site.call.callback}"
     result = code.op(
         f"call preserve_mostcc i64 {target}(i64 {step}, i64 {data}, i64 0, i64 0, i64 0, ptr %cx)"
     )
     go_on = code.op(f"icmp eq i64 {result}, 0")
     code.split(go_on, head, done)
+    # The back edge comes from the block that holds the call, which is another one where fuel is counted.
+    code.lines[phi] = f"{step} = phi i64 [ 0, %{start} ], [ {after}, %{stops[2][1]} ]"
     code.inner(done)
-    return code.op(f"phi i64 [ {error}, %{wrong} ], [ {step}, %{head} ], [ {after}, %{body} ]")
+    return code.op("phi i64 " + ", ".join(f"[ {value}, %{label} ]" for value, label in stops))
+
+
+def _burn(site: Site, stop: tuple[str, str], stops: list[tuple[str, str]]) -> str:
+    """Take fuel for one run of a callback; without any the loop ends. Gives the block that goes on."""
+    code, (step, done) = site.code, stop
+    place = site.unit.slot(code, "fuel")
+    left = code.op(f"sub i64 {code.op(f'load i64, ptr {place}')}, 1")
+    code.add(f"store i64 {left}, ptr {place}")
+    dry, go_on = code.label(), code.label()
+    code.split(code.op(f"icmp slt i64 {left}, 0"), dry, go_on)
+    code.inner(dry)
+    site.unit.call(code, "fuel_out", [], returns=False)
+    code.add(f"br label %{done}")
+    code.inner(go_on)
+    stops.append((step, dry))
+    return go_on
 
 
 INLINE: dict[int, Callable[[Site], str]] = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import Unsupported
 from runtime.jit.calls_inline import current_cpu
+from runtime.jit.code import signed
 from runtime.maps.layout import ARRAYS, HASHES, PER_CPU, MapLayout
 from runtime.maps.spec import MapKind
 
@@ -44,6 +45,8 @@ def _array(site: Site, spec: MapSpec) -> str:
     if spec.kind == MapKind.PROG_ARRAY:
         raise Unsupported(f"insn {site.index}: a program array has no values to look up")
     index = code.op(f"load i32, ptr {site.pointer(2)}, align 1")
+    if site.call.key is not None:
+        index = str(signed(int.from_bytes(site.call.key, "little"), 32))
     inside = code.op(f"icmp ult i32 {index}, {spec.max_entries}")
     wide = code.op(f"zext i32 {index} to i64")
     distance = code.op(f"mul nuw nsw i64 {wide}, {layout.stride}")

@@ -33,6 +33,8 @@ def wants_frame(verified: Verified) -> bool:
     if context.needs_frame(verified):
         return True
     for call in verified.calls.values():
+        if call.helper not in HELPERS:
+            continue
         helper = HELPERS[call.helper]
         ignored = {
             n for n, kind in enumerate(helper.args, 1) if kind is Arg.CONTEXT and helper.ignores_context

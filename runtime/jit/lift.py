@@ -241,6 +241,9 @@ class _Function:
 
     def _call_helper(self, index: int) -> None:
         call = self.unit.verified.calls[index]
+        if call.helper == 0:
+            self._call_local(call.callback)
+            return
         site = calls.Site(self.code, self.unit, index, call)
         if call.helper == TAIL_CALL:
             self._tail_call(site)

@@ -11,21 +11,44 @@ from typing import TYPE_CHECKING
 from runtime.ebpf.insn import CMPXCHG, FETCH, LOAD_ACQUIRE, STORE_RELEASE, XCHG, Insn
 from runtime.errors import Bug, Unsupported
 from runtime.jit import cells, context
+from runtime.jit.code import Code, signed
+from runtime.maps.spec import MapKind
 from runtime.verify.result import Access, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.jit.code import Code
     from runtime.jit.unit import Unit
 
+FIRST_VALUE = -2  # `Access.origin`: the base is the first value of the map
+READ_ONLY = 0x80  # BPF_F_RDONLY_PROG: programs cannot change it, and the tracer does not after loading
 ATOMICS = {0x00: "add", 0x40: "or", 0x50: "and", 0xA0: "xor", 0xE0: "xchg"}
 
 
-def _pointer(code: Code, access: Access, register: int, offset: int) -> str:
+def _pointer(code: Code, unit: Unit, access: Access, register: int, offset: int) -> str:
     if access.proof is Proof.STACK and access.frame == 0 and access.offset is not None:
         return code.stack_at(access.offset)
+    if _is_single(unit, access):
+        return code.pointer(unit.value_at(access.value_of, access.offset or 0))
     return code.pointer(_number(code, register, offset))
+
+
+def _is_single(unit: Unit, access: Access) -> bool:
+    """Tell whether the address is known: the only value of an array, at a constant offset."""
+    spec = unit.maps.get(access.value_of)
+    if spec is None or access.proof is not Proof.PLAIN or access.offset is None:
+        return False
+    return spec.kind == MapKind.ARRAY and spec.max_entries == 1
+
+
+def _constant(unit: Unit, access: Access) -> int | None:
+    """Give what a load from a read-only data section yields, None where it is not known."""
+    if not _is_single(unit, access) or access.offset is None:
+        return None
+    spec = unit.maps[access.value_of]
+    if not spec.flags & READ_ONLY or spec.initial is None or access.offset + access.size > len(spec.initial):
+        return None
+    return int.from_bytes(spec.initial[access.offset : access.offset + access.size], "little")
 
 
 def _number(code: Code, register: int, offset: int) -> str:
@@ -34,6 +57,8 @@ def _number(code: Code, register: int, offset: int) -> str:
 
 
 def _base(code: Code, unit: Unit, access: Access) -> str:
+    if access.origin == FIRST_VALUE:
+        return unit.value_at(access.value_of, 0)
     if access.origin < 0:
         return context.read(code, unit, "address")
     return code.op(f"load i64, ptr {unit.slot(code, f'base{access.origin}')}")
@@ -73,21 +98,24 @@ def load(code: Code, unit: Unit, index: int, insn: Insn) -> None:
     """Lift LDX, with or without sign extension."""
     access, bits = unit.verified.accesses[index], insn.size * 8
     sign = insn.op & 0xE0 == 0x80
-    if access.proof is Proof.CONTEXT:
+    known = _constant(unit, access)
+    if known is not None:
+        value = str(signed(known, bits))
+    elif access.proof is Proof.CONTEXT:
         value = context.load(code, unit, access, insn)
     elif access.proof is Proof.FAULT_SAFE:
         wide = unit.call(code, f"load_{insn.size}", [_number(code, insn.src, insn.off)])
         value = code.narrow(wide, bits)
     elif access.proof is Proof.GUARDED:
         inside = _inside(code, unit, access, insn.src, insn.off)
-        value = _guarded(code, inside, lambda: _plain_load(code, access, insn), bits)
+        value = _guarded(code, inside, lambda: _plain_load(code, unit, access, insn), bits)
     else:
-        value = _plain_load(code, access, insn)
+        value = _plain_load(code, unit, access, insn)
     code.set(insn.dst, code.widen(value, bits, sign=sign))
 
 
-def _plain_load(code: Code, access: Access, insn: Insn) -> str:
-    return code.op(f"load i{insn.size * 8}, ptr {_pointer(code, access, insn.src, insn.off)}, align 1")
+def _plain_load(code: Code, unit: Unit, access: Access, insn: Insn) -> str:
+    return code.op(f"load i{insn.size * 8}, ptr {_pointer(code, unit, access, insn.src, insn.off)}, align 1")
 
 
 def store(code: Code, unit: Unit, index: int, insn: Insn) -> None:
@@ -101,7 +129,7 @@ def store(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         raise Bug(f"insn {index}: a store cannot be fault-safe")
 
     def plain() -> str:
-        code.add(f"store i{bits} {value}, ptr {_pointer(code, access, insn.dst, insn.off)}, align 1")
+        code.add(f"store i{bits} {value}, ptr {_pointer(code, unit, access, insn.dst, insn.off)}, align 1")
         return "0"
 
     if access.proof is Proof.GUARDED:
@@ -137,9 +165,9 @@ def atomic(code: Code, unit: Unit, index: int, insn: Insn) -> None:
 def _atomic(code: Code, unit: Unit, access: Access, insn: Insn, operand: str) -> str:
     bits, size = insn.size * 8, insn.size
     if insn.imm == LOAD_ACQUIRE:
-        pointer = _pointer(code, access, insn.src, insn.off)
+        pointer = _pointer(code, unit, access, insn.src, insn.off)
         return code.op(f"load atomic i{bits}, ptr {pointer} acquire, align {size}")
-    pointer = _pointer(code, access, insn.dst, insn.off)
+    pointer = _pointer(code, unit, access, insn.dst, insn.off)
     if insn.imm == STORE_RELEASE:
         code.add(f"store atomic i{bits} {operand}, ptr {pointer} release, align {size}")
         return "0"

@@ -1,0 +1,163 @@
+"""Consume a ring that targets fill: records in order, losses counted, nothing in it trusted.
+
+Page 0 belongs to producers (position, losses), page 1 to the consumer, data follow. A record is `u32 length
+and flags, u32 tag`, its payload, padding to 8. The tag names the position and the producer's process slot, so
+that a stale header of an earlier lap is never taken for a new one. The C side is `runtime/agent/ring.h`.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BUSY, DISCARD = 1 << 31, 1 << 30
+LENGTH = DISCARD - 1
+TAG_BITS = 22
+TAG = (1 << TAG_BITS) - 1
+PRODUCED, LOST, LOST_BYTES, SECRET = 0, 64, 72, 136
+CONSUMED, DATA = 4096, 8192
+BATCH = 1 << 20  # bytes read before the consumer's position is published
+PATIENCE = 0.05  # seconds that a claimed record may stay unfinished before its producer is looked at
+HEADER = struct.Struct("<II")
+WORD = struct.Struct("<Q")
+
+
+def _alive(_slot: int) -> bool:
+    return True
+
+
+class RingReader:
+    """Reader of the ring whose page 0 is at `start` of `view`; `size` is that of the data, in bytes.
+
+    `is_alive` says whether the process of a slot still runs; records that a dead one left unfinished are
+    skipped and counted in `abandoned`.
+    """
+
+    def __init__(
+        self, view: memoryview, start: int, size: int, *, is_alive: Callable[[int], bool] = _alive
+    ) -> None:
+        self.view, self.start, self.size, self.is_alive = view, start, size, is_alive
+        self.data = view[start + DATA : start + DATA + size]
+        self.secret: int = struct.unpack_from("<I", view, start + SECRET)[0]
+        self.position: int = WORD.unpack_from(view, start + CONSUMED)[0]
+        self.abandoned = 0
+        self.stalled = 0.0
+
+    @property
+    def lost(self) -> int:
+        """Count of records that did not fit."""
+        value: int = WORD.unpack_from(self.view, self.start + LOST)[0]
+        return value
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes of records that did not fit."""
+        value: int = WORD.unpack_from(self.view, self.start + LOST_BYTES)[0]
+        return value
+
+    def pending(self) -> int:
+        """Give the bytes that are claimed and not yet consumed."""
+        produced: int = WORD.unpack_from(self.view, self.start + PRODUCED)[0]
+        pending: int = produced - self.position
+        return min(max(pending, 0), self.size)
+
+    def drain(self, limit: int = 1 << 30) -> list[bytes]:
+        """Give the payloads of finished records in order, at most `limit`."""
+        records: list[bytes] = []
+        while len(records) < limit:
+            pending = self.pending()
+            if not pending:
+                break
+            before = self.position
+            self._batch(self._copy(min(pending, BATCH)), records, limit)
+            if self.position == before and pending > BATCH:
+                self._batch(self._copy(pending), records, limit)  # one record larger than a batch
+            if self.position != before:
+                self.stalled = 0.0
+            elif not self._unstick(pending):
+                break
+            WORD.pack_into(self.view, self.start + CONSUMED, self.position)
+        return records
+
+    def _copy(self, count: int) -> bytes:
+        at = self.position & (self.size - 1)
+        chunk = bytes(self.data[at : at + count])
+        return chunk if len(chunk) == count else chunk + bytes(self.data[: count - len(chunk)])
+
+    def _tag(self, position: int) -> int:
+        return TAG & (position >> 3 ^ position >> 26 ^ self.secret)
+
+    def _batch(self, chunk: bytes, records: list[bytes], limit: int) -> None:
+        """Decode the records of a copy of the data; one that the copy cuts off is left for later."""
+        at, end = self._same_size(chunk, records, limit), len(chunk)
+        position, secret = self.position, self.secret
+        unpack = HEADER.unpack_from
+        while at + 8 <= end and len(records) < limit:
+            length, tag = unpack(chunk, at)
+            place = position + at
+            if length & BUSY or (tag ^ place >> 3 ^ place >> 26 ^ secret) & TAG:
+                break
+            size = length & LENGTH
+            after = at + 8 + (size + 7 & ~7)
+            if after > end:
+                break
+            if not length & DISCARD:
+                records.append(chunk[at + 8 : at + 8 + size])
+            at = after
+        self.position = position + at
+
+    def _same_size(self, chunk: bytes, records: list[bytes], limit: int) -> int:
+        """Take the run of records at the start that look like the first; give the bytes used."""
+        if len(chunk) < 8:
+            return 0
+        length, tag = HEADER.unpack_from(chunk, 0)
+        stride = 8 + (length + 7 & ~7)
+        count = min(len(chunk) // stride, limit - len(records)) if length < BATCH else 0
+        if count < 8:
+            return 0
+        headers = memoryview(chunk)[: len(chunk) & ~7].cast("Q")[:: stride // 8].tolist()
+        # The slot is constant in a run; what the position adds to the tag changes with every record.
+        high, secret = tag & ~TAG, self.secret
+        places = range(self.position, self.position + count * stride, stride)
+        expected = [((p >> 3 ^ p >> 26 ^ secret) & TAG | high) << 32 | length for p in places]
+        if headers[:count] != expected:
+            count = next(
+                i for i, pair in enumerate(zip(headers, expected, strict=False)) if pair[0] != pair[1]
+            )
+        ends = 8 + length
+        records += [chunk[at + 8 : at + ends] for at in range(0, count * stride, stride)]
+        return count * stride
+
+    def _unstick(self, pending: int) -> bool:
+        """Look at a record that does not get finished; skip it where its producer is gone."""
+        now = time.monotonic()
+        if not self.stalled:
+            self.stalled = now
+        if now - self.stalled < PATIENCE:
+            return False
+        length, tag = HEADER.unpack_from(self._copy(8))
+        if (tag ^ self._tag(self.position)) & TAG:
+            return self._scan(pending)
+        if self.is_alive(tag >> TAG_BITS):
+            return False
+        self.position += min(8 + ((length & LENGTH) + 7 & ~7), pending)
+        return self._skipped()
+
+    def _scan(self, pending: int) -> bool:
+        """A claim without a header: go on at the next place that holds a header of its own."""
+        chunk = self._copy(min(pending, BATCH))
+        for at in range(8, len(chunk) - 7, 8):
+            length, tag = HEADER.unpack_from(chunk, at)
+            if not (tag ^ self._tag(self.position + at)) & TAG and (length & LENGTH) + at < pending:
+                self.position += at
+                return self._skipped()
+        return False
+
+    def _skipped(self) -> bool:
+        self.abandoned += 1
+        self.stalled = 0.0
+        return True
