@@ -1,0 +1,180 @@
+"""The builtins: one row a name, with type, where it may be used, and the eBPF it becomes.
+
+`lower` computes a word in r0, `fill` writes to memory. `argN` has a rule of its own (`argument_number`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runtime.lang.types import PROBE_NAME, SYMBOL, UINT32, UINT64, UNKNOWN, USERNAME, String, Type
+from runtime.lang.variables import Place
+
+if TYPE_CHECKING:
+    from runtime.lang.generator import Generator
+
+KTIME, RANDOM, CPU, PID_TGID, UID_GID, COMM = 5, 7, 8, 14, 15, 16  # helpers
+BOOT, FUNC_IP, COOKIE, TAI, SESSION_START = 125, 173, 174, 208, 100007
+RETVAL = 80  # ax in pt_regs
+COMM_SIZE = 16
+CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """One builtin. `place`: what the provider must offer (a field of `Provider`), with the message if not."""
+
+    name: str
+    type: Type
+    lower: Callable[[Generator, Any], None]
+    fill: Callable[[Generator, Any, Place], None] | None = None
+    needs: str = ""
+    refusal: str = ""
+    modes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def check(self, c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node classes would be a cycle
+        """Type a use, or record why it is not possible here."""
+        if self.reason:
+            c.fail(node.at, f"{self.name} is not served", self.reason)
+            return UNKNOWN
+        provider = c.body.provider
+        if self.needs and not getattr(provider, self.needs):
+            c.fail(node.at, self.refusal.format(provider.name))
+            return UNKNOWN
+        return self.type
+
+
+def argument_number(name: str) -> int | None:
+    """N of `argN`, else None."""
+    return int(name[3:]) if name.startswith("arg") and name[3:].isdigit() and len(name) < 6 else None
+
+
+def _helper(number: int) -> Callable[[Generator, Any], None]:
+    def lower(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+        del node
+        g.code.call(number)
+
+    return lower
+
+
+def _high(number: int) -> Callable[[Generator, Any], None]:
+    def lower(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+        del node
+        g.code.call(number)
+        g.code.alu_constant(">>", 0, 32)
+
+    return lower
+
+
+def _low(number: int) -> Callable[[Generator, Any], None]:
+    def lower(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+        del node
+        g.code.call(number)
+        g.code.alu_constant("<<", 0, 32)
+        g.code.alu_constant(">>", 0, 32)
+
+    return lower
+
+
+def _nsecs(g: Generator, node: Any) -> None:  # noqa: ANN401  # identifier or call
+    args = getattr(node, "args", [])
+    g.code.call(CLOCKS[args[0].name] if args else BOOT)
+
+
+def _elapsed(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    slot = g.storage.take(8)
+    g.code.call(SESSION_START)
+    g.code.store(slot, 0, 8)
+    g.code.call(BOOT)
+    g.code.load(1, slot, 8)
+    g.code.alu("-", 0, 1)
+
+
+def _comm(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    del node
+    for at in (0, 8):
+        g.code.store_constant(place + at, 0, 8)
+    g.code.address(1, place)
+    g.code.set(2, COMM_SIZE)
+    g.code.call(COMM)
+
+
+def _retval(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.load(0, g.context(RETVAL), 8)
+
+
+def _probe(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.uses_cookie = True
+    g.code.move(1, g.context().base)
+    g.code.call(COOKIE)
+
+
+def _func(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.move(1, g.context().base)
+    g.code.call(FUNC_IP)
+    finish_symbol(g, place)
+
+
+def finish_symbol(g: Generator, place: Place) -> None:
+    """Make a symbol value of the address in r0: address, process, zero."""
+    g.code.store(place, 0, 8)
+    g.code.call(PID_TGID)
+    g.code.alu_constant(">>", 0, 32)
+    g.code.store(place + 8, 0, 8)
+
+
+def _zero(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.set(0, 0)
+
+
+def _one(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.set(0, 1)
+
+
+_FUNC = "The func builtin can not be used with '{}' probes"
+_RETVAL = "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes"
+_KERNEL = "it belongs to the kernel"
+_LATER = "use a builtin that is: pid, tid, comm, nsecs, elapsed, cpu, uid, gid, func, probe, rand"
+
+BUILTINS = {
+    row.name: row
+    for row in (
+        Builtin("pid", UINT32, _high(PID_TGID), modes=("curr_ns", "init")),
+        Builtin("tid", UINT32, _low(PID_TGID), modes=("curr_ns", "init")),
+        Builtin("uid", UINT64, _low(UID_GID)),
+        Builtin("gid", UINT64, _high(UID_GID)),
+        Builtin("username", USERNAME, _low(UID_GID)),
+        Builtin("comm", String(COMM_SIZE), _zero, _comm),
+        Builtin("nsecs", UINT64, _nsecs, modes=tuple(CLOCKS)),
+        Builtin("elapsed", UINT64, _elapsed),
+        Builtin("cpu", UINT64, _helper(CPU)),
+        Builtin("rand", UINT32, _helper(RANDOM)),
+        Builtin("retval", UINT64, _retval, needs="result", refusal=_RETVAL),
+        Builtin("func", SYMBOL, _zero, _func, needs="registers", refusal=_FUNC),
+        Builtin("probe", PROBE_NAME, _probe),
+        Builtin("usermode", UINT32, _one),
+        Builtin("kstack", UINT64, _zero, reason=_KERNEL),
+        Builtin("curtask", UINT64, _zero, reason=_KERNEL),
+        Builtin("cgroup", UINT64, _zero, reason=_LATER),
+        Builtin("ustack", UINT64, _zero, reason=_LATER),
+        Builtin(
+            "args", UINT64, _zero, reason="use arg0, arg1, …: the function's debug info is not read here"
+        ),
+        Builtin("ctx", UINT64, _zero, reason='use reg("…")'),
+        Builtin("ppid", UINT32, _zero, reason=_LATER),
+        Builtin("jiffies", UINT64, _zero, reason="use nsecs"),
+        Builtin("numaid", UINT64, _zero, reason=_LATER),
+        Builtin("ncpus", UINT64, _zero, reason=_LATER),
+        Builtin("cpid", UINT32, _zero, reason=_LATER),
+        Builtin("pcomm", String(COMM_SIZE), _zero, reason=_LATER),
+    )
+}

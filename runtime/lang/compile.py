@@ -1,0 +1,188 @@
+"""The whole way from text to `Script`: parse, configure, fold, type, generate."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runtime.ebpf.object import Object, Program
+from runtime.errors import Problem, Problems
+from runtime.lang import tree
+from runtime.lang.checker import Body, Checker
+from runtime.lang.config import Config, read_config
+from runtime.lang.fold import Folder
+from runtime.lang.generator import Generator, Output
+from runtime.lang.mapcode import ZEROS
+from runtime.lang.mapdecoder import MapDecoder
+from runtime.lang.mapshape import MapShape, shape_of
+from runtime.lang.parser import parse
+from runtime.lang.providers import Point, read_point
+from runtime.lang.records import RING
+from runtime.lang.script import Options, Script, ScriptProbe
+from runtime.lang.source import Source
+from runtime.lang.types import Aggregate
+from runtime.lang.variables import MapFacts
+from runtime.maps.spec import MapKind, MapSpec
+
+RING_BYTES = 64 << 20
+PAGE = 4096
+DEPTH = 20000  # Python frames for the deepest tree that the parser lets pass
+MAP_KINDS = {
+    "hash": False,
+    "lruhash": False,
+    "percpuhash": True,
+    "percpulruhash": True,
+}  # name → for aggregations
+
+
+def compile_script(text: str, file: str = "stdin", options: Options | None = None) -> Script:
+    """Compile a script.
+
+    Raises:
+        Problem: what is wrong, with its place; `Problems` when it is more than one thing.
+    """
+    with _deep_recursion():
+        return _compile(Source(text, file), options or Options())
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _compile(source: Source, options: Options) -> Script:
+    script = parse(source)
+    config = read_config(source, script.config, options.environment)
+    _refuse_unserved(source, script)
+    folder = Folder(source, options.params)
+    bodies = _bodies(source, script, options)
+    for body in bodies:
+        folder.fold(body.probe)
+    checker = Checker(source, config, options.unsafe)
+    _declare_maps(source, script.maps, checker)
+    checker.check(bodies)
+    if checker.errors:
+        raise checker.errors[0] if len(checker.errors) == 1 else Problems(checker.errors)
+    shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
+    output = Output(config, shapes)
+    programs, probes = _generate(source, output, bodies)
+    specs = _specs(output, config)
+    warnings = (*config.warnings, *folder.warnings, *checker.warnings)
+    return Script(
+        Object(source.file, "script", config.text("license"), tuple(programs), specs),
+        tuple(probes),
+        {name: MapDecoder(shape, output.reading) for name, shape in sorted(shapes.items())},
+        tuple(output.events),
+        warnings,
+        config,
+    )
+
+
+UNSERVED = (
+    ("imports", "import is not served", ""),
+    ("functions", "fn definitions are not served", "write the body where it is used"),
+    ("macros", "macros are not served", "write the body where it is used"),
+)
+
+
+def _refuse_unserved(source: Source, script: tree.Script) -> None:
+    found = [
+        source.problem(node.at, text, hint) for name, text, hint in UNSERVED for node in getattr(script, name)
+    ]
+    found += [
+        source.problem(
+            node.at, "C definitions are not served", "read memory with casts: *(uint32*)(arg0 + 8)"
+        )
+        for node in script.definitions
+        if not node.text.startswith("#include")
+    ]
+    if not found and not script.probes:
+        found.append(source.problem((0, 1), "No probes to attach"))
+    if found:
+        raise found[0] if len(found) == 1 else Problems(found)
+
+
+def _bodies(source: Source, script: tree.Script, options: Options) -> list[Body]:
+    """One body for each provider of each probe, in order; errors of all attach points at once."""
+    errors: list[Problem] = []
+    bodies: list[Body] = []
+    for probe in script.probes:
+        points: list[Point] = []
+        for point in probe.points:
+            try:
+                points.append(read_point(source, point.at, point.text, options.params, options.pid))
+            except Problem as error:
+                errors.append(error)
+        providers = list(dict.fromkeys(point.provider for point in points))
+        for index, provider in enumerate(providers):
+            block = copy.deepcopy(probe) if index + 1 < len(providers) else probe
+            bodies.append(Body(provider, [point for point in points if point.provider is provider], block))
+    if errors:
+        raise errors[0] if len(errors) == 1 else Problems(errors)
+    return bodies
+
+
+def _declare_maps(source: Source, declarations: list[tree.MapDeclaration], checker: Checker) -> None:
+    for node in declarations:
+        if node.kind not in MAP_KINDS:
+            raise source.problem(
+                node.kind_at, f"Invalid bpf map type: {node.kind}", f"Valid map types: {', '.join(MAP_KINDS)}"
+            )
+        if node.name in checker.maps:
+            raise source.problem(node.at, f"{node.name} is declared twice")
+        if not 1 <= node.entries < 1 << 31:
+            raise source.problem(node.at, f"max entries must be 1 to {(1 << 31) - 1}, not {node.entries}")
+        checker.maps[node.name] = MapFacts(
+            node.name, node.at, kind=node.kind, entries=node.entries, declared=node.at
+        )
+
+
+def _generate(source: Source, output: Output, bodies: list[Body]) -> tuple[list[Program], list[ScriptProbe]]:
+    programs: list[Program] = []
+    probes: list[ScriptProbe] = []
+    for index, body in enumerate(bodies):
+        context = body.provider.context
+        assert context is not None
+        generator = Generator(source, output, body)
+        code = generator.program()
+        name = str(index)
+        attach = body.points[0].text
+        programs.append(
+            Program(name, body.provider.name, context, attach, code.insns, code.map_refs, code.lines)
+        )
+        probes += [
+            ScriptProbe(
+                name, point.provider.name, point.parts, source.span(point.at), point.text,
+                generator.uses_cookie, point.name, point.period,
+            )
+            for point in body.points
+        ]  # fmt: skip
+    return programs, probes
+
+
+def _specs(output: Output, config: Config) -> tuple[MapSpec, ...]:
+    specs = [shape.spec() for shape in output.maps.values()]
+    if output.zeros:
+        specs.append(MapSpec(ZEROS, MapKind.ARRAY, 4, output.zeros, 1))
+    if output.events:
+        pages = config.number("perf_rb_pages")
+        size = 1 << (pages * PAGE - 1).bit_length() if pages else RING_BYTES
+        specs.append(MapSpec(RING, MapKind.RINGBUF, 0, 0, size))
+    return tuple(specs)
+
+
+def check_declared(shape: MapShape, facts: MapFacts) -> str:
+    """Say how a map's values do not fit its declaration, or nothing."""
+    if not facts.kind or MAP_KINDS[facts.kind] == isinstance(shape.value, Aggregate):
+        return ""
+    return (
+        f"Incompatible map types. Type from declaration: {facts.kind}. Type from value/key type:"
+        f" {'percpuhash' if isinstance(shape.value, Aggregate) else 'hash'}"
+    )

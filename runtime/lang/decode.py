@@ -1,0 +1,253 @@
+"""Ring records and map contents back to Python values and events.
+
+`reader` makes a function per type once; decoding then is a few calls a value. Bytes come from memory that
+targets can write: short or absurd ones give a `Problem`, never another error.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from runtime.errors import Problem, Span
+from runtime.events import Action, Buffer, Event, Pointer, Resolver, Value, text_of
+from runtime.lang import formats
+from runtime.lang import types as t
+from runtime.lang.layout import stored_size
+
+HEADER = 8  # bytes before the arguments of a record
+PREFIX = struct.Struct("<HHI")
+Reader = Callable[[bytes, int, Resolver], Value]
+
+_SIGNED = {1: struct.Struct("<b"), 2: struct.Struct("<h"), 4: struct.Struct("<i"), 8: struct.Struct("<q")}
+_UNSIGNED = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
+_PAIR = struct.Struct("<QI")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What readers need beside the bytes: strftime formats, and what marks a string that was cut."""
+
+    formats: Sequence[str]
+    trailer: bytes
+
+
+def reader(kind: t.Type, reading: Reading, *, whole: bool = True) -> Reader:
+    """Make the function that reads a type; `whole`: words take eight bytes."""
+    if kind.word:
+        return _word_reader(kind, whole)
+    if isinstance(kind, t.Tuple):
+        return _tuple_reader(kind, reading)
+    return READERS[type(kind)](kind, reading)
+
+
+def _word_reader(kind: t.Type, whole: bool) -> Reader:
+    size = 8 if whole else kind.size
+    signed = isinstance(kind, t.Int) and kind.signed
+    unpack = (_SIGNED if signed else _UNSIGNED)[size].unpack_from
+    if isinstance(kind, t.Int):
+        return lambda data, at, _: int(unpack(data, at)[0])
+    if isinstance(kind, t.Bool):
+        return lambda data, at, _: bool(unpack(data, at)[0])
+    if isinstance(kind, t.Pointer):
+        return lambda data, at, _: Pointer(unpack(data, at)[0])
+    if isinstance(kind, t.Username):
+        return lambda data, at, resolver: resolver.username(unpack(data, at)[0])
+    return lambda data, at, resolver: resolver.probe_name(unpack(data, at)[0])
+
+
+def _tuple_reader(kind: t.Tuple, reading: Reading) -> Reader:
+    parts = [
+        (offset, reader(item, reading, whole=False))
+        for offset, item in zip(kind.offsets, kind.items, strict=True)
+    ]
+    if not kind.names:
+        return lambda data, at, resolver: tuple(read(data, at + offset, resolver) for offset, read in parts)
+    named = list(zip(kind.names, parts, strict=True))
+    return lambda data, at, resolver: {
+        name: read(data, at + offset, resolver) for name, (offset, read) in named
+    }
+
+
+def _string_reader(kind: t.Type, reading: Reading) -> Reader:
+    size, trailer = kind.size, reading.trailer
+
+    def read(data: bytes, at: int, _: Resolver) -> Value:
+        text = data[at : at + size]
+        end = text.find(b"\0")
+        return text[:end] if end >= 0 else text + trailer
+
+    return read
+
+
+def _buffer_reader(kind: t.Type, _: Reading) -> Reader:
+    most, length = kind.size - 4, _UNSIGNED[4].unpack_from
+    return lambda data, at, _: Buffer(data[at + 4 : at + 4 + min(most, length(data, at)[0])])
+
+
+def _array_reader(kind: t.Type, reading: Reading) -> Reader:
+    assert isinstance(kind, t.Array)
+    read, size, count = reader(kind.element, reading, whole=False), kind.element.size, kind.count
+    return lambda data, at, resolver: [read(data, at + i * size, resolver) for i in range(count)]
+
+
+def _symbol_reader(_: t.Type, __: Reading) -> Reader:
+    def read(data: bytes, at: int, resolver: Resolver) -> Value:
+        address, pid = _PAIR.unpack_from(data, at)
+        return resolver.symbol(pid, address)
+
+    return read
+
+
+def _timestamp_reader(_: t.Type, reading: Reading) -> Reader:
+    def read(data: bytes, at: int, __: Resolver) -> Value:
+        number, _zero, ns = struct.unpack_from("<IIQ", data, at)
+        return timestamp(reading.formats[number], ns) if number < len(reading.formats) else "(?)"
+
+    return read
+
+
+def _inet_reader(_: t.Type, __: Reading) -> Reader:
+    def read(data: bytes, at: int, _: Resolver) -> Value:
+        return ".".join(map(str, data[at + 8 : at + 12]))
+
+    return read
+
+
+def _mac_reader(_: t.Type, __: Reading) -> Reader:
+    return lambda data, at, _: data[at : at + 6].hex(":").upper()
+
+
+def _nothing_reader(_: t.Type, __: Reading) -> Reader:
+    return lambda _data, _at, _resolver: None
+
+
+READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
+    t.String: _string_reader,
+    t.Buffer: _buffer_reader,
+    t.Array: _array_reader,
+    t.Symbol: _symbol_reader,
+    t.Timestamp: _timestamp_reader,
+    t.Inet: _inet_reader,
+    t.Mac: _mac_reader,
+    t.Named: _nothing_reader,
+}
+
+
+def timestamp(text: str, boot_ns: int) -> str:
+    """Format a time since boot as local wall-clock time; `%f`, `%k`, `%l` are µs, ns and ms digits."""
+    if boot_ns == 0:
+        return "(?)"
+    offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    seconds, ns = divmod(boot_ns + offset, 10**9)
+    for mark, digits in (("%f", f"{ns // 1000:06}"), ("%k", f"{ns:09}"), ("%l", f"{ns // 10**6:03}")):
+        text = text.replace(mark, digits)
+    return strftime(text, seconds)
+
+
+def strftime(text: str, seconds: float) -> str:
+    """Format local time; a format that the C library refuses is printed as it stands."""
+    try:
+        return time.strftime(text, time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return text
+
+
+# Decoders of ring records: one a place in the script that sends
+
+
+class Decoder:
+    """Turns one kind of record into an event or an action. `size`: bytes that a payload has at least."""
+
+    size = HEADER
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Decode a payload of at least `size` bytes."""
+        raise Problem("this record has no decoder")
+
+
+class PrintfDecoder(Decoder):
+    """printf, errorf, warnf: formats the arguments."""
+
+    def __init__(
+        self, name: str, parsed: formats.Format, kinds: Sequence[t.Type], reading: Reading, span: Span
+    ) -> None:
+        self.name = name
+        self.span = span if name != "printf" else None
+        self.texts = parsed.texts
+        self.parts: list[tuple[int, Reader, Callable[[Value], bytes], bytes]] = []
+        at = HEADER
+        for kind, conversion, text in zip(kinds, parsed.conversions, parsed.texts[1:], strict=True):
+            self.parts.append((at, reader(kind, reading), formats.formatter(conversion), text))
+            at += stored_size(kind)
+        self.size = at
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Format the record."""
+        pieces = [self.texts[0]]
+        for at, read, form, text in self.parts:
+            pieces.append(form(read(payload, at, resolver)))
+            pieces.append(text)
+        return Event(self.name, b"".join(pieces), self.span)
+
+
+class ValueDecoder(Decoder):
+    """print(value)."""
+
+    def __init__(self, kind: t.Type, reading: Reading) -> None:
+        self.read = reader(kind, reading)
+        self.size = HEADER + stored_size(kind)
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Read the value."""
+        return Event("value", self.read(payload, HEADER, resolver))
+
+
+class TimeDecoder(Decoder):
+    """time(): the wall clock when the record is decoded."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Format the time of now."""
+        del payload, resolver
+        return Event("time", text_of(strftime(self.text, time.time())))
+
+
+class MapAction(Decoder):
+    """print, clear, zero of a whole map."""
+
+    def __init__(self, what: str, name: str, top: int = 0, div: int = 0) -> None:
+        self.action = Action(what, name, top, div)
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the action."""
+        del payload, resolver
+        return self.action
+
+
+class ExitAction(Decoder):
+    """exit([code])."""
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the action with the code of the record."""
+        del resolver
+        return Action("exit", code=payload[HEADER] if len(payload) > HEADER else 0)
+
+
+def decode_record(decoders: Sequence[Decoder], payload: bytes, resolver: Resolver) -> Event | Action:
+    """Decode one ring record of a script.
+
+    Raises:
+        Problem: the record names no event of the script or is too short for it.
+    """
+    number = PREFIX.unpack_from(payload)[0] if len(payload) >= HEADER else -1
+    if not 0 <= number < len(decoders):
+        raise Problem(f"the ring holds a record of unknown kind {number}")
+    decoder = decoders[number]
+    if len(payload) < decoder.size:
+        raise Problem(f"the ring holds a record of {len(payload)} bytes where {decoder.size} are needed")
+    return decoder.decode(payload, resolver)

@@ -1,0 +1,15 @@
+"""The functions of the language: one row each, one file a topic.
+
+A new function is a row in its topic's file: `check` types the call, `lower` computes a word in r0 or has an
+effect, `fill` writes a value that is no word to memory.
+"""
+
+from __future__ import annotations
+
+from runtime.lang.functions import aggregates, control, data, maps, output
+from runtime.lang.functions.row import Aggregation, Function
+
+FUNCTIONS: dict[str, Function] = {
+    row.name: row for rows in (output.ROWS, control.ROWS, maps.ROWS, data.ROWS) for row in rows
+}
+AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}

@@ -1,0 +1,73 @@
+"""Functions that end or check: exit, fail, static_assert, assert-like tests on types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from runtime.lang import records, tree
+from runtime.lang.decode import ExitAction
+from runtime.lang.functions.row import Function
+from runtime.lang.types import BOOL, INT64, VOID, Array, Int, Pointer, String, Type
+
+if TYPE_CHECKING:
+    from runtime.lang.checker import Checker
+    from runtime.lang.generator import Generator
+
+
+def _check_exit(c: Checker, call: tree.Call) -> Type:
+    for arg in call.args:
+        c.integer(arg, "exit()")
+    return VOID
+
+
+def _lower_exit(g: Generator, call: tree.Call) -> None:
+    records.send(g, ExitAction(), [(arg, INT64) for arg in call.args])
+    g.code.jump(g.end)
+
+
+def _check_fail(c: Checker, call: tree.Call) -> Type:
+    text = c.text(call.args[0], "fail()")
+    if text is not None and c.final:
+        c.fail(call.at, text.decode("utf-8", "replace"))
+    return VOID
+
+
+def _check_static_assert(c: Checker, call: tree.Call) -> Type:
+    c.expr(call.args[0])
+    text = c.text(call.args[1], "static_assert()")
+    held = call.args[0]
+    if not isinstance(held, tree.Boolean | tree.Integer):
+        return c.fail(held.at, "static_assert() expects a condition that is known when compiling")
+    if not held.value and text is not None:
+        c.fail(call.at, "static assertion failed: " + text.decode("utf-8", "replace"))
+    return VOID
+
+
+def _type_test(name: str, test: Callable[[Type, tree.Expr], bool]) -> Function:
+    def check(c: Checker, call: tree.Call) -> Type:
+        c.value(call.args[0])
+        return BOOL
+
+    def lower(g: Generator, call: tree.Call) -> None:
+        g.code.set(0, int(test(call.args[0].type, call.args[0])))
+
+    return Function(name, 1, 1, check, lower)
+
+
+def _is_literal(kind: Type, node: tree.Expr) -> bool:
+    del kind
+    return isinstance(node, tree.Integer | tree.String | tree.Boolean)
+
+
+ROWS = (
+    Function("exit", 0, 1, _check_exit, _lower_exit),
+    Function("fail", 1, 127, _check_fail),
+    Function("static_assert", 2, 2, _check_static_assert),
+    _type_test("is_ptr", lambda kind, _: isinstance(kind, Pointer)),
+    _type_test("is_str", lambda kind, _: isinstance(kind, String)),
+    _type_test("is_array", lambda kind, _: isinstance(kind, Array)),
+    _type_test("is_integer", lambda kind, _: isinstance(kind, Int)),
+    _type_test("is_unsigned_integer", lambda kind, _: isinstance(kind, Int) and not kind.signed),
+    _type_test("is_literal", _is_literal),
+)

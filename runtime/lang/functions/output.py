@@ -1,0 +1,133 @@
+"""Functions that print: printf and its sisters, print, time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.lang import formats, mapcode, records, tree
+from runtime.lang.decode import MapAction, PrintfDecoder, TimeDecoder, ValueDecoder
+from runtime.lang.functions.row import Function
+from runtime.lang.types import NONE, UNKNOWN, VOID, Aggregate, Int, Type
+
+if TYPE_CHECKING:
+    from runtime.lang.checker import Checker
+    from runtime.lang.generator import Generator
+
+TIME_FORMAT = "%H:%M:%S\n"
+TIME_BYTES = 63
+ARGUMENTS = 127
+
+
+def _check_printf(c: Checker, call: tree.Call) -> Type:
+    text = c.text(call.args[0], f"{call.name}()")
+    kinds = [_printable(c, arg) for arg in call.args[1:]]
+    if text is None or UNKNOWN in kinds:
+        return VOID
+    parsed = formats.parse(text)
+    if error := formats.mismatch(call.name, parsed, kinds):
+        c.fail(call.at, error)
+        return VOID
+    for conversion, kind, arg in zip(parsed.conversions, kinds, call.args[1:], strict=True):
+        if (
+            conversion.narrows
+            and isinstance(kind, Int)
+            and kind.bytes == 8
+            and not isinstance(arg, tree.Integer)
+        ):
+            shown = conversion.text.decode("ascii", "replace")
+            wide = shown[:-1] + "ll" + shown[-1]
+            c.warn(
+                arg.at, f"{shown} prints only the low 32 bits of this {kind}", f"use {wide} for all 64 bits"
+            )
+    return VOID
+
+
+def _printable(c: Checker, node: tree.Expr) -> Type:
+    return c.value(node)
+
+
+def _argument(g: Generator, node: tree.Expr) -> tuple[tree.Expr, Type]:
+    """An argument with the type it has in the record."""
+    kind = node.type
+    if isinstance(kind, Aggregate) and isinstance(node, tree.MapAccess):
+        kind = mapcode.value_type(g.shape(node.name))
+    return node, kind
+
+
+def _lower_printf(g: Generator, call: tree.Call) -> None:
+    text = call.args[0]
+    assert isinstance(text, tree.String)
+    args = [_argument(g, arg) for arg in call.args[1:]]
+    decoder = PrintfDecoder(
+        call.name,
+        formats.parse(text.value),
+        [kind for _, kind in args],
+        g.output.reading,
+        g.source.span(call.at),
+    )
+    records.send(g, decoder, args)
+
+
+def _check_print(c: Checker, call: tree.Call) -> Type:
+    first = call.args[0]
+    limits = [c.literal(arg, "print()") for arg in call.args[1:]]
+    if any(limit < 0 for limit in limits):
+        c.fail(call.at, "print() expects non-negative top and div")
+    if isinstance(first, tree.MapAccess) and first.key is None:
+        facts = c.map(first)
+        if facts.value == UNKNOWN and c.final:
+            c.fail(first.at, f"Undefined map: {first.name}")
+        if c.loops:
+            c.warn(
+                call.at,
+                "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. The map"
+                " will likely be updated before the runtime can 'print' it.",
+            )
+        return VOID
+    if limits:
+        c.fail(call.at, "Non-map print() only takes 1 argument, " + f"{len(call.args)} found")
+    kind = c.expr(first)
+    if isinstance(kind, Aggregate) and kind.name in ("hist", "lhist", "stats"):
+        c.fail(
+            first.at,
+            f"Map type {kind} cannot print the value of individual keys. You must print the whole map.",
+        )
+    elif kind in (NONE, VOID):
+        c.fail(first.at, f"print() cannot print an expression of type '{kind}'")
+    return VOID
+
+
+def _lower_print(g: Generator, call: tree.Call) -> None:
+    first = call.args[0]
+    if isinstance(first, tree.MapAccess) and first.key is None:
+        numbers = [arg.value for arg in call.args[1:] if isinstance(arg, tree.Integer)]
+        top, div = (*numbers, 0, 0)[:2]
+        records.send(g, MapAction("print", first.name, top, div), [])
+        return
+    node, kind = _argument(g, first)
+    records.send(g, ValueDecoder(kind, g.output.reading), [(node, kind)])
+
+
+def _check_time(c: Checker, call: tree.Call) -> Type:
+    if call.args:
+        text = c.text(call.args[0], "time()")
+        if text is not None and len(text) > TIME_BYTES:
+            c.fail(call.args[0].at, f"time() format is too long (over {TIME_BYTES} bytes)")
+    return VOID
+
+
+def _lower_time(g: Generator, call: tree.Call) -> None:
+    text = TIME_FORMAT
+    if call.args and isinstance(call.args[0], tree.String):
+        text = call.args[0].value.decode("utf-8", "surrogateescape")
+    records.send(g, TimeDecoder(text), [])
+
+
+ROWS = (
+    *(
+        Function(name, 1, ARGUMENTS + 1, _check_printf, _lower_printf)
+        for name in ("printf", "errorf", "warnf")
+    ),
+    Function("print", 1, 3, _check_print, _lower_print),
+    Function("time", 0, 1, _check_time, _lower_time),
+)

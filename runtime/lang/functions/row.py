@@ -1,0 +1,50 @@
+"""What a function of the language is, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.lang.types import Type
+from runtime.lang.variables import Place
+
+if TYPE_CHECKING:
+    from runtime.lang import checker, generator, tree
+
+
+def no_word(g: generator.Generator, call: tree.Call) -> None:
+    """Compute nothing: for functions whose value is written by `fill`; as a statement it has no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function: `least` to `most` arguments. `unsafe`: only with `--unsafe`."""
+
+    name: str
+    least: int
+    most: int
+    check: Callable[[checker.Checker, tree.Call], Type]
+    lower: Callable[[generator.Generator, tree.Call], None] = no_word
+    fill: Callable[[generator.Generator, tree.Call, Place], None] | None = None
+    unsafe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """One aggregation, which must be assigned to a map; its code is in `runtime/lang/aggregate.py`."""
+
+    name: str
+    check: Callable[[checker.Checker, tree.Call], Type]
+
+
+def arity_error(name: str, given: int, least: int, most: int) -> str:
+    """Say what is wrong with the number of arguments, or nothing."""
+    if least <= given <= most:
+        return ""
+    plural = "argument" if (least if given < least else most) == 1 else "arguments"
+    if least == most:
+        return f"{name}() requires {'one argument' if least == 1 else f'{least} {plural}'} ({given} provided)"
+    if given < least:
+        return f"{name}() requires at least {'one argument' if least == 1 else f'{least} {plural}'} ({given} provided)"
+    return f"{name}() takes up to {'one argument' if most == 1 else f'{most} {plural}'} ({given} provided)"

@@ -1,0 +1,322 @@
+"""From a typed tree to the bytecode of one program: the state, statements and blocks.
+
+Values of word types are computed in r0; all others are written to a place in memory. r6 holds the
+context, r7 the frame, r8 and r9 pointers that must survive a call for a moment. Registers r1 to r5 hold
+nothing between two expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.lang import aggregate, conversion, mapcode, memory, tree, words
+from runtime.lang.builtins import BUILTINS, Builtin
+from runtime.lang.checker import Body
+from runtime.lang.code import Bytecode, Code, Label
+from runtime.lang.config import Config
+from runtime.lang.decode import Decoder, Reading
+from runtime.lang.functions import AGGREGATES, FUNCTIONS
+from runtime.lang.functions.row import Function
+from runtime.lang.layout import stored_size
+from runtime.lang.mapshape import MapShape
+from runtime.lang.source import Source
+from runtime.lang.storage import FRAME, Storage
+from runtime.lang.types import BOOL, NONE, VOID, Type
+from runtime.lang.variables import Place, Variable
+
+CONTEXT = 6  # register
+HELPER_FRAME = 100000
+
+
+@dataclass(slots=True, eq=False)
+class Output:
+    """What all programs of a script share: maps, events, needs."""
+
+    config: Config
+    maps: dict[str, MapShape]
+    events: list[Decoder] = field(default_factory=list)
+    zeros: int = 0  # bytes of the never written map that new aggregations start from
+    formats: list[str] = field(default_factory=list)  # of strftime
+
+    @property
+    def reading(self) -> Reading:
+        """What decoders need to know."""
+        trailer = self.config.text("str_trunc_trailer").encode("utf-8", "surrogateescape")
+        return Reading(self.formats, trailer)
+
+    def event(self, decoder: Decoder) -> int:
+        """Give a decoder its number in ring records."""
+        self.events.append(decoder)
+        return len(self.events) - 1
+
+
+class Generator:
+    """State of generating one program."""
+
+    def __init__(self, source: Source, output: Output, body: Body) -> None:
+        self.source = source
+        self.output = output
+        self.body = body
+        self.config = output.config
+        self.code = Code()
+        self.storage = Storage()
+        self.end: Label = self.code.label()
+        self.loops: list[tuple[Label, Label]] = []  # where continue and break go
+        self.uses_context = False
+        self.uses_cookie = False
+
+    def program(self) -> Bytecode:
+        """Generate everything.
+
+        Raises:
+            Problem: the program is too large.
+        """
+        probe = self.body.probe
+        if probe.predicate is not None:
+            words.branch(self, probe.predicate, self.end, False)
+        self.block(probe.body)
+        self.code.at(self.end)
+        self.code.set(0, 0)
+        self.code.exit()
+        self.code.before(self._prologue())
+        return self.code.finish()
+
+    def _prologue(self) -> Code:
+        start = Code()
+        if self.uses_context:
+            start.move(CONTEXT, 1)
+        if self.storage.frame_bytes:
+            start.set(1, self.storage.frame_bytes)
+            start.call(HELPER_FRAME)
+            start.skip_if_not_zero(0, 2)
+            start.set(0, 0)
+            start.exit()
+            start.move(FRAME, 0)
+        return start
+
+    def context(self, offset: int = 0) -> Place:
+        """Memory of the context."""
+        self.uses_context = True
+        return Place(CONTEXT, offset)
+
+    def shape(self, name: str) -> MapShape:
+        """Layout of a map."""
+        return self.output.maps[name]
+
+    # Expressions
+
+    def word(self, node: tree.Expr, to: Type | None = None) -> None:
+        """Compute a word in r0, converted to a type if one is given."""
+        words.word(self, node, to)
+
+    def write(self, node: tree.Expr, place: Place, kind: Type) -> None:
+        """Write a value to memory in the layout of a type."""
+        memory.write(self, node, place, kind)
+
+    def place(self, node: tree.Expr) -> Place:
+        """Memory that holds a value of a type that is no word."""
+        return memory.place_of(self, node)
+
+    def branch(self, node: tree.Expr, target: Label, when: bool) -> None:
+        """Jump to a label if a condition is (`when`) true or false."""
+        words.branch(self, node, target, when)
+
+    def _row(self, node: tree.Call | tree.Identifier) -> Function | Builtin:
+        return FUNCTIONS[node.name] if node.name in FUNCTIONS else BUILTINS[node.name]
+
+    def call(self, node: tree.Call | tree.Identifier) -> None:
+        """Compute a function or builtin that gives a word, or nothing."""
+        lower: Callable[[Generator, Any], None] = self._row(node).lower
+        lower(self, node)
+
+    def fill(self, node: tree.Call | tree.Identifier, place: Place) -> None:
+        """Write the value of a function or builtin to memory."""
+        fill: Callable[[Generator, Any, Place], None] | None = self._row(node).fill
+        assert fill is not None
+        fill(self, node, place)
+
+    def fill_from_map(self, node: tree.MapAccess, place: Place, kind: Type) -> None:
+        """Write a map's value to memory."""
+        mapcode.read_memory(self, node, place, kind)
+
+    def effect(self, node: tree.Expr) -> None:
+        """Compute an expression whose value nobody wants."""
+        with self.storage.scope():
+            if isinstance(node, tree.Block):
+                self.block(node)
+            elif isinstance(node, tree.If):
+                self._if(node)
+            elif isinstance(node, tree.Increment) and isinstance(node.target, tree.MapAccess):
+                mapcode.add(self, node.target, tree.Integer(node.at, 1 if node.op == "++" else -1))
+            elif isinstance(node, tree.Call) and node.name in FUNCTIONS and node.type in (NONE, VOID):
+                self.call(node)
+            elif isinstance(node, tree.Ternary) and not node.type.word:
+                self._ternary(node)
+            elif node.type.word:
+                self.word(node)
+            elif node.type.size:
+                self.place(node)
+
+    # Statements
+
+    def block(self, block: tree.Block) -> None:
+        """Run a block; its value is dropped."""
+        with self.storage.scope():
+            self.statements(block)
+            if block.value is not None:
+                self.code.line(self.source.span(block.value.at))
+                self.effect(block.value)
+
+    def statements(self, block: tree.Block) -> None:
+        """Run the statements of a block inside the caller's scope."""
+        for statement in block.body:
+            self.code.line(self.source.span(statement.at))
+            STATEMENTS[type(statement)](self, statement)
+
+    def _if(self, node: tree.If) -> None:
+        otherwise, end = self.code.label(), self.code.label()
+        words.branch(self, node.condition, otherwise, False)
+        self.block(node.then)
+        if node.otherwise is not None:
+            self.code.jump(end)
+        self.code.at(otherwise)
+        if node.otherwise is not None:
+            self.effect(node.otherwise)
+        self.code.at(end)
+
+    def _ternary(self, node: tree.Ternary) -> None:
+        otherwise, end = self.code.label(), self.code.label()
+        words.branch(self, node.condition, otherwise, False)
+        if node.then is not None:
+            self.effect(node.then)
+        self.code.jump(end)
+        self.code.at(otherwise)
+        self.effect(node.otherwise)
+        self.code.at(end)
+
+    def _let(self, node: tree.Let) -> None:
+        variable = node.target.variable
+        assert variable is not None
+        self._reserve(variable)
+        if node.value is not None:
+            self._store(variable, node.value)
+        else:
+            memory.zero(self, self._place(variable), stored_size(variable.type))
+
+    def _reserve(self, variable: Variable) -> None:
+        variable.place = self.storage.take(max(8, stored_size(variable.type)))
+
+    def _place(self, variable: Variable) -> Place:
+        assert variable.place is not None
+        return variable.place
+
+    def _store(self, variable: Variable, value: tree.Expr) -> None:
+        with self.storage.scope():
+            if memory.mentions(value, variable) and not variable.type.word:
+                source = self.storage.take(stored_size(variable.type))
+                memory.write_stored(self, value, source, variable.type)
+                memory.copy(self, self._place(variable), source, stored_size(variable.type))
+            else:
+                memory.write_stored(self, value, self._place(variable), variable.type)
+
+    def _assign(self, node: tree.Assign) -> None:
+        target = node.target
+        if target is None:
+            self.effect(node.value)
+        elif isinstance(target, tree.Scratch):
+            self._assign_variable(node, target)
+        elif isinstance(node.value, tree.Call) and node.value.name in AGGREGATES and not node.op:
+            with self.storage.scope():
+                aggregate.update(self, target, node.value)
+        else:
+            with self.storage.scope():
+                mapcode.assign(self, target, node.op, node.value)
+
+    def _assign_variable(self, node: tree.Assign, target: tree.Scratch) -> None:
+        variable = target.variable
+        assert variable is not None
+        if variable.declared == target.at and not node.op:
+            self._reserve(variable)
+        value = node.value
+        if node.op:
+            left = tree.Scratch(target.at, target.name)
+            left.variable, left.type = variable, variable.type
+            value = tree.Binary(node.at, node.op, left, node.value)
+            value.type = conversion.binary_type(value)
+        self._store(variable, value)
+
+    def _do(self, node: tree.Do) -> None:
+        self.effect(node.value)
+
+    def _for(self, node: tree.For) -> None:
+        assert isinstance(node.over, tree.Range)
+        variable = node.target.variable
+        assert variable is not None
+        again, step, done = self.code.label(), self.code.label(), self.code.label()
+        with self.storage.scope():
+            counter, end = self.storage.take(8), self.storage.take(8)
+            variable.place = self.storage.take(8)
+            self.word(node.over.first, variable.type)
+            self.code.store(counter, 0, 8)
+            self.word(node.over.end, variable.type)
+            self.code.store(end, 0, 8)
+            self.code.at(again)
+            self.code.load(0, counter, 8)
+            self.code.load(1, end, 8)
+            signed = getattr(variable.type, "signed", True)
+            self.code.jump_if("s>=" if signed else ">=", 0, 1, done)
+            self.code.store(variable.place, 0, 8)
+            self.loops.append((step, done))
+            self.block(node.body)
+            self.loops.pop()
+            self.code.at(step)
+            self.code.load(0, counter, 8)
+            self.code.alu_constant("+", 0, 1)
+            self.code.store(counter, 0, 8)
+            self.code.jump(again)
+            self.code.at(done)
+
+    def _while(self, node: tree.While) -> None:
+        again, done = self.code.label(), self.code.label()
+        self.code.at(again)
+        with self.storage.scope():
+            words.branch(self, node.condition, done, False)
+        self.loops.append((again, done))
+        self.block(node.body)
+        self.loops.pop()
+        self.code.jump(again)
+        self.code.at(done)
+
+    def _unroll(self, node: tree.Unroll) -> None:
+        assert isinstance(node.count, tree.Integer)
+        done = self.code.label()
+        for _ in range(node.count.value):
+            step = self.code.label()
+            self.loops.append((step, done))
+            self.block(node.body)
+            self.loops.pop()
+            self.code.at(step)
+        self.code.at(done)
+
+    def _leave(self, node: tree.Leave) -> None:
+        step, done = self.loops[-1]
+        self.code.jump(done if node.word == "break" else step)
+
+    def _return(self, node: tree.Return) -> None:
+        if node.value is not None:
+            self.effect(node.value)
+        self.code.jump(self.end)
+
+
+STATEMENTS: dict[type[tree.Statement], Callable[[Generator, Any], None]] = {
+    tree.Let: Generator._let,
+    tree.Assign: Generator._assign,
+    tree.Do: Generator._do,
+    tree.For: Generator._for,
+    tree.While: Generator._while,
+    tree.Unroll: Generator._unroll,
+    tree.Leave: Generator._leave,
+    tree.Return: Generator._return,
+}

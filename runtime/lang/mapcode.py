@@ -1,0 +1,224 @@
+"""Reading and writing maps: look-ups, assignments, increments, keys.
+
+A map without a key is one value at a constant address. Of a keyed map the key is built on the stack when it
+is small. Values that are words are eight bytes in every map.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.lang import conversion, memory, tree
+from runtime.lang.layout import stored_size
+from runtime.lang.mapshape import MapShape
+from runtime.lang.types import Aggregate, Int, Type
+from runtime.lang.variables import Place
+
+if TYPE_CHECKING:
+    from runtime.lang.code import Label
+    from runtime.lang.generator import Generator
+
+LOOKUP, UPDATE, DELETE = 1, 2, 3  # helpers
+NOEXIST = 1  # update only where there is no such key
+ZEROS = ".zeros"
+
+
+def key_of(g: Generator, shape: MapShape, key: tree.Expr) -> Place:
+    """Build a key in memory."""
+    place = g.storage.take(shape.key_size)
+    with g.storage.scope():
+        memory.write_stored(g, key, place, shape.key)
+    return place
+
+
+def look_up(g: Generator, shape: MapShape, key: Place) -> None:
+    """Find a value: r0 is its address or 0."""
+    g.code.map(1, shape.name)
+    g.code.address(2, key)
+    g.code.call(LOOKUP)
+
+
+def look_up_or_add(g: Generator, shape: MapShape, key: Place, missing: Label) -> None:
+    """Find a value, made of zeros if it was not there: r0 is its address; a full map goes to `missing`."""
+    found = g.code.label()
+    look_up(g, shape, key)
+    g.code.jump_if_constant("!=", 0, 0, found)
+    g.output.zeros = max(g.output.zeros, shape.value_size)
+    g.code.map(1, shape.name)
+    g.code.address(2, key)
+    g.code.map_value(3, ZEROS)
+    g.code.set(4, NOEXIST)
+    g.code.call(UPDATE)
+    look_up(g, shape, key)
+    g.code.jump_if_constant("==", 0, 0, missing)
+    g.code.at(found)
+
+
+def value_type(shape: MapShape) -> Type:
+    """The type of the word or memory that reading a value gives."""
+    if isinstance(shape.value, Aggregate):
+        return Int(8, shape.value.signed and shape.value.name != "count")
+    return shape.value
+
+
+def read_word(g: Generator, node: tree.MapAccess, shape: MapShape) -> None:
+    """Read a word in r0; a missing one is 0."""
+    if node.key is None:
+        g.code.map_value(1, shape.name)
+        g.code.load(0, Place(1, 0), 8)
+        return
+    done = g.code.label()
+    with g.storage.scope():
+        look_up(g, shape, key_of(g, shape, node.key))
+        g.code.jump_if_constant("==", 0, 0, done)
+        g.code.load(0, Place(0, 0), 8)
+        g.code.at(done)
+
+
+def read_memory(g: Generator, node: tree.MapAccess, place: Place, kind: Type) -> None:
+    """Read a value that is no word into memory; a missing one is all zero."""
+    shape = g.shape(node.name)
+    if node.key is None:
+        g.code.map_value(0, shape.name)
+        memory.convert(g, Place(0, 0), shape.value, place, kind)
+        return
+    missing, done = g.code.label(), g.code.label()
+    with g.storage.scope():
+        look_up(g, shape, key_of(g, shape, node.key))
+        g.code.jump_if_constant("==", 0, 0, missing)
+        if shape.value == kind or kind.size <= memory.INLINE:
+            memory.convert(g, Place(0, 0), shape.value, place, kind)
+        else:
+            g.code.move(8, 0)
+            memory.convert(g, Place(8, 0), shape.value, place, kind)
+        g.code.jump(done)
+        g.code.at(missing)
+        memory.zero(g, place, kind.size)
+        g.code.at(done)
+
+
+def assign(g: Generator, target: tree.MapAccess, op: str, value: tree.Expr) -> None:
+    """Do `target op= value`."""
+    if op in ("+", "-") and isinstance(g.shape(target.name).value, Int):
+        add(g, target, value, negative=op == "-")
+        return
+    if op:
+        left = tree.MapAccess(target.at, target.name, target.key, target.name_at)
+        left.type = g.shape(target.name).value
+        combined = tree.Binary(target.at, op, left, value)
+        combined.type = conversion.binary_type(combined)
+        value = combined
+    store(g, target, value)
+
+
+def store(g: Generator, target: tree.MapAccess, value: tree.Expr) -> None:
+    """Write a value under a key, or the only value."""
+    shape = g.shape(target.name)
+    if target.key is None:
+        _store_scalar(g, shape, value)
+        return
+    size = stored_size(shape.value)
+    with g.storage.scope():
+        place = _ready(value, shape.value) or g.storage.take(size)
+        if place != _ready(value, shape.value):
+            memory.write_stored(g, value, place, shape.value)
+        update(g, shape, key_of(g, shape, target.key), place)
+
+
+def _ready(value: tree.Expr, kind: Type) -> Place | None:
+    """Memory that already holds the value in the right form."""
+    if isinstance(value, tree.Scratch) and value.variable is not None and value.variable.type == kind:
+        return value.variable.place
+    return None
+
+
+def update(g: Generator, shape: MapShape, key: Place, value: Place) -> None:
+    """Put a value that is in memory under a key that is in memory."""
+    g.code.map(1, shape.name)
+    g.code.address(2, key)
+    g.code.address(3, value)
+    g.code.set(4, 0)
+    g.code.call(UPDATE)
+
+
+def _store_scalar(g: Generator, shape: MapShape, value: tree.Expr) -> None:
+    if shape.value.word:
+        g.word(value, shape.value)
+        g.code.map_value(1, shape.name)
+        g.code.store(Place(1, 0), 0, 8)
+    else:
+        place = g.storage.take(stored_size(shape.value))
+        memory.write_stored(g, value, place, shape.value)
+        g.code.map_value(8, shape.name)
+        memory.copy(g, Place(8, 0), place, stored_size(shape.value))
+        g.code.map_value(1, shape.name)
+    g.code.store_constant(Place(1, shape.set_at), 1, 8)
+
+
+def add(g: Generator, target: tree.MapAccess, value: tree.Expr, *, negative: bool = False) -> None:
+    """Add to an integer whose new value nobody reads: one atomic addition."""
+    shape = g.shape(target.name)
+    constant = isinstance(value, tree.Integer)
+    slot = g.storage.take(8)
+    if not constant:
+        g.word(value)
+        g.code.store(slot, 0, 8)
+    full = g.code.label()
+    with g.storage.scope():
+        if target.key is None:
+            g.code.map_value(0, shape.name)
+        else:
+            look_up_or_add(g, shape, key_of(g, shape, target.key), full)
+        if isinstance(value, tree.Integer):
+            g.code.set(1, -value.value if negative else value.value)
+        else:
+            g.code.load(1, slot, 8)
+            if negative:
+                g.code.negate(1)
+        g.code.add_atomic(Place(0, 0), 1)
+        if shape.set_at >= 0:
+            g.code.store_constant(Place(0, shape.set_at), 1, 8)
+        g.code.at(full)
+
+
+def increment(g: Generator, target: tree.MapAccess, delta: int, prefix: bool) -> None:
+    """Do `++` or `--` and leave the old or (`prefix`) the new value in r0."""
+    shape = g.shape(target.name)
+    old, new = g.storage.take(8), g.storage.take(8)
+    before = tree.MapAccess(target.at, target.name, target.key, target.name_at)
+    before.type = shape.value
+    g.word(before)
+    g.code.store(old, 0, 8)
+    g.code.alu_constant("+", 0, delta)
+    g.code.store(new, 0, 8)
+    if target.key is None:
+        g.code.map_value(1, shape.name)
+        g.code.store(Place(1, 0), 0, 8)
+        g.code.store_constant(Place(1, shape.set_at), 1, 8)
+    else:
+        update(g, shape, key_of(g, shape, target.key), new)
+    g.code.load(0, new if prefix else old, 8)
+
+
+def delete(g: Generator, shape: MapShape, key: tree.Expr | None) -> None:
+    """Remove a key, or unset the only value; r0 becomes 1 if it was there."""
+    if key is None:
+        g.code.map_value(1, shape.name)
+        g.code.load(2, Place(1, shape.set_at), 8) if shape.set_at >= 0 else g.code.set(2, 1)
+        g.code.move(8, 2)
+        g.code.move(9, 1)
+        memory.zero(g, Place(9, 0), shape.value_size)
+        g.code.move(0, 8)
+        return
+    no, done = g.code.label(), g.code.label()
+    with g.storage.scope():
+        place = key_of(g, shape, key)
+        g.code.map(1, shape.name)
+        g.code.address(2, place)
+        g.code.call(DELETE)
+        g.code.jump_if_constant("!=", 0, 0, no)
+        g.code.set(0, 1)
+        g.code.jump(done)
+        g.code.at(no)
+        g.code.set(0, 0)
+        g.code.at(done)

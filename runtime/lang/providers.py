@@ -1,0 +1,208 @@
+"""The kinds of probes as one table, and the text of an attach point to its parts.
+
+A provider that no row serves is refused here, with the reason and the next step.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+from runtime.lang.suggest import near
+from runtime.lang.source import At, Source
+from runtime.types import ContextKind
+
+KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
+KERNEL_HINT = (
+    "trace a system call (tracepoint:syscalls:sys_enter_…) or a library function, or use bpftrace as root"
+)
+UNSERVED = "{0} probes are not served"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One kind of probe. `least` and `most` count the parts behind the name; `context` None: refused with `reason`.
+
+    `arguments`: `argN` is there; `result`: `retval` is; `registers`: `reg()`, `func` are; `tracer`: fires in
+    the tracer, so its names are final.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    least: int
+    most: int
+    context: ContextKind | None
+    arguments: bool = False
+    result: bool = False
+    registers: bool = False
+    tracer: bool = False
+    reason: str = ""
+    hint: str = ""
+
+
+PROVIDERS = (
+    Provider("begin", (), 0, 0, ContextKind.TIMER, tracer=True),
+    Provider("end", (), 0, 0, ContextKind.TIMER, tracer=True),
+    Provider("interval", ("i",), 1, 2, ContextKind.TIMER, tracer=True),
+    Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, arguments=True, registers=True),
+    Provider("uretprobe", ("ur",), 2, 3, ContextKind.URETPROBE, result=True, registers=True),
+    Provider("test", (), 1, 1, None, reason=UNSERVED),
+    Provider("bench", (), 1, 1, None, reason=UNSERVED),
+    Provider("self", (), 2, 2, None, reason=UNSERVED),
+    Provider("profile", ("p",), 1, 2, None, reason=UNSERVED),
+    Provider("usdt", ("U",), 2, 3, None, reason=UNSERVED),
+    Provider("tracepoint", ("t",), 2, 2, None, reason=UNSERVED),
+    Provider("rawtracepoint", ("rt",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("software", ("s",), 1, 2, None, reason=UNSERVED),
+    Provider("hardware", ("h",), 1, 2, None, reason=UNSERVED),
+    Provider("watchpoint", ("w",), 3, 3, None, reason=UNSERVED),
+    Provider("kprobe", ("k",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("kretprobe", ("kr",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("fentry", ("f", "kfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("fexit", ("fr", "kretfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("iter", ("it",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
+)
+BY_NAME = {provider.name: provider for provider in PROVIDERS}
+BY_ALIAS = {alias: provider for provider in reversed(PROVIDERS) for alias in provider.aliases} | {
+    "u": BY_NAME["uprobe"],
+    "ur": BY_NAME["uretprobe"],
+}
+UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
+DURATION = re.compile(r"([0-9]+)(ns|us|ms|s|m|h|d)?")
+SECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One attach point: provider, the parts behind it (quotes removed), its name if the user gave one.
+
+    `period` in nanoseconds, for `interval`.
+    """
+
+    provider: Provider
+    parts: tuple[str, ...]
+    text: str
+    at: At
+    name: str = ""
+    period: int = 0
+
+
+def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: bool) -> Point:
+    """Split and check one attach point; with a `pid` the binary may be left out.
+
+    Raises:
+        Problem: unknown or unserved provider, wrong parts.
+    """
+    try:
+        name, parts = _named(split(text, params))
+    except ValueError as error:
+        raise source.problem(at, str(error)) from None
+    word = parts[0]
+    provider = BY_NAME.get(word.lower()) or BY_ALIAS.get(word)
+    if provider is None:
+        names = [*BY_NAME, "BEGIN", "END"]
+        raise source.problem(at, f"Invalid probe type: {word}", near(word, names))
+    if provider.context is None:
+        raise source.problem(at, provider.reason.format(provider.name), provider.hint)
+    rest = tuple(parts[1:])
+    if provider.most == 0 and rest in (("*",), ("",)):
+        rest = ()
+    _check_count(source, at, provider, rest, pid)
+    period = _period(source, at, rest) if provider.name == "interval" else 0
+    canonical = ":".join((provider.name, *rest))
+    return Point(provider, rest, canonical, at, name, period)
+
+
+def _check_count(source: Source, at: At, provider: Provider, parts: tuple[str, ...], pid: bool) -> None:
+    least = max(1, provider.least - 1) if pid and provider.registers else provider.least
+    if least <= len(parts) <= provider.most and all(parts):
+        return
+    if provider.most == 0:
+        raise source.problem(at, "begin/end probes should not have a target")
+    if any(not part for part in parts) or not parts:
+        text = f"{provider.name} should have a target" if provider.registers else "expected attach point"
+        raise source.problem(at, text, f"write {provider.name}:BINARY:FUNCTION" if provider.registers else "")
+    counts = " or ".join(str(n) for n in range(least, provider.most + 1))
+    plural = "" if counts == "1" else "s"
+    raise source.problem(
+        at, f"{provider.name} probe type requires {counts} argument{plural}, found {len(parts)}"
+    )
+
+
+def _named(parts: list[str]) -> tuple[str, list[str]]:
+    name, equals, first = parts[0].partition("=")
+    return (name, [first, *parts[1:]]) if equals and name.isidentifier() else ("", parts)
+
+
+def split(text: str, params: tuple[str, ...]) -> list[str]:
+    """Split at `:` outside quotes, put positional parameters in; `@` is a part of its own.
+
+    Raises:
+        ValueError: a `$` that is no parameter.
+    """
+    parts = [""]
+    index = 0
+    quoted = False
+    while index < len(text):
+        char = text[index]
+        if char == '"':
+            quoted = not quoted
+        elif quoted:
+            index += char == "\\"
+            parts[-1] += text[index : index + 1]
+        elif char == ":":
+            parts.append("")
+        elif char == "@":
+            parts += ["@", ""]
+        elif char == "$":
+            value, index = _parameter(text, index, params)
+            first, *more = value.split(":")
+            parts[-1] += first
+            parts += more
+            continue
+        else:
+            parts[-1] += char
+        index += 1
+    return parts
+
+
+def _parameter(text: str, index: int, params: tuple[str, ...]) -> tuple[str, int]:
+    found = re.compile(r"[0-9]{1,9}").match(text, index + 1)
+    if not found or int(found[0]) == 0:
+        raise ValueError(
+            f"invalid trailing character for positional param: {text[index + 1 : index + 2] or '$'}"
+        )
+    number = int(found[0])
+    return (params[number - 1] if number <= len(params) else ""), found.end()
+
+
+def _period(source: Source, at: At, parts: tuple[str, ...]) -> int:
+    if len(parts) == 2:
+        unit, text = parts
+        if unit not in UNITS and unit != "hz":
+            raise source.problem(at, f"{unit} is not an accepted unit of time", "use s, ms, us or hz")
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+        if number <= 0:
+            raise source.problem(at, "interval frequency should be a positive integer")
+        period = 10**9 // number if unit == "hz" else number * UNITS[unit]
+    else:
+        found = DURATION.fullmatch(parts[0])
+        if not found or len(found[1]) > 15:
+            raise source.problem(
+                at, "interval frequency should be a positive integer", "for example interval:1s"
+            )
+        period = int(found[1]) * SECONDS[found[2] or "ns"]
+    if period < 1000:
+        raise source.problem(
+            at, f"Invalid rate of interval probe. Minimum is 1000 or 1us. Found: {period} nanoseconds"
+        )
+    return period

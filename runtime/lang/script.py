@@ -1,0 +1,66 @@
+"""A compiled script: the object with its programs and maps, and all that turns their output into events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runtime.ebpf.object import Object
+from runtime.errors import Problem, Span
+from runtime.events import Action, Event, Resolver
+from runtime.lang.config import Config
+from runtime.lang.decode import Decoder, decode_record
+from runtime.lang.mapdecoder import MapDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a script's text alone does not say.
+
+    `params`: positional parameters. `environment`: where configuration variables are looked up. `pid`: a
+    target process is given, so probes may leave out the binary.
+    """
+
+    params: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unsafe: bool = False
+    pid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptProbe:
+    """One attach point of a script.
+
+    `program` names one of the object's programs; several probes may share it. `provider` is the full name,
+    `parts` what follows it (`("libc.so.6", "malloc")`), unquoted. `uses_cookie`: the program asks for the
+    attach cookie, which must be the probe's index in the tracer's table of names. `period` in ns (interval).
+    """
+
+    program: str
+    provider: str
+    parts: tuple[str, ...]
+    span: Span
+    text: str
+    uses_cookie: bool = False
+    name: str = ""
+    period: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One compiled script."""
+
+    object: Object
+    probes: tuple[ScriptProbe, ...]
+    maps: Mapping[str, MapDecoder]
+    events: tuple[Decoder, ...]
+    warnings: tuple[Problem, ...]
+    config: Config
+
+    def decode_record(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Decode one record of the ring `.events`.
+
+        Raises:
+            Problem: it is no record of this script.
+        """
+        return decode_record(self.events, payload, resolver)
