@@ -29,8 +29,9 @@ class Access:
 
     `offset`: constant distance from the base (CONTEXT: byte of the context; STACK: relative to the frame
     pointer, negative), None when it varies. `frame`: STACK only, how many call levels up the frame is
-    (0 = own). `origin`: GUARDED only, the instruction whose result is the base pointer (a lookup or
-    reserve; -1 = r1 at entry with MEMORY context). `bound`: GUARDED only, bytes that may be accessed.
+    (0 = own). `origin`: GUARDED only, the instruction of the same function whose latest result is the base
+    pointer (a lookup or reserve); -1 = r1 at entry with MEMORY context, the bound is r2; -2 = the first value
+    of the map `value_of` (data sections). `bound`: GUARDED only, bytes that may be accessed, -1 = r2.
     `value_of`: name of the map whose value is accessed, or "".
     """
 
@@ -51,7 +52,8 @@ class Call:
     value where it is one constant. `stack`: register → offset from the own frame pointer where it is such
     a pointer with constant offset in frame level 0. `ignored_context`: r1 is the context and the helper
     ignores it. `key_is_tid`: the key memory holds exactly the thread id (and constants).
-    `callback`: first instruction index of the subprogram given as callback, -1 none.
+    `callback`: first instruction index of the subprogram given as callback, -1 none; for a `callx` with
+    helper 0 it is the function that is called. `key`: bytes of the map key when they are constant.
     """
 
     helper: int
@@ -61,6 +63,7 @@ class Call:
     context_args: frozenset[int] = frozenset()
     key_is_tid: bool = False
     callback: int = -1
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class Verified:
 
     `reachable`: indices of instructions that some path reaches; the rest is dropped. `decided`:
     conditional jumps with one outcome on all paths. `fuel`: some loop has no proven bound, so
-    `fuel_edges` (indices of the back jumps) count down. `stack`: bytes used by each function, keyed by
+    `fuel_edges` (indices of the back jumps, and of `loop` calls that run their callback
+    often: each of its runs counts) count down. `stack`: bytes used by each function, keyed by
     its first instruction. `needs`: what attaching must offer (`override`, `retval`, `write`, `stack` …).
     `r0_constant`: the result when it is always the same.
     """
@@ -84,3 +88,4 @@ class Verified:
     fuel_edges: frozenset[int] = frozenset()
     stack: dict[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    r0_constant: int | None = None

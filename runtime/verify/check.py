@@ -1,0 +1,79 @@
+"""The front door: verify one program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from runtime.ebpf.object import Program
+from runtime.maps.spec import MapSpec
+from runtime.verify import loops
+from runtime.verify.analysis import Analysis
+from runtime.verify.calls import LOOP
+from runtime.verify.engine import Engine
+from runtime.verify.flow import Flow, scan
+from runtime.verify.result import Verified
+
+if TYPE_CHECKING:
+    from runtime.btf import Btf
+
+FEW_LOOPS = 1 << 16  # runs of a callback that need no fuel
+
+
+def verify(program: Program, maps: Mapping[str, MapSpec], btf: Btf | None = None) -> Verified:
+    """Prove that a program cannot harm its target, and what the compiler may rely on.
+
+    `maps`: all maps that the program refers to, by name. `btf`: types for messages.
+
+    Raises:
+        Refused: the program is not safe; `span` and `trace` say where.
+        Unsupported: it asks for something that user space cannot serve.
+    """
+    del btf
+    flow = scan(program.insns)
+    a = Analysis.of(program, flow, maps)
+    a.counters = loops.counters(flow)
+    Engine(a).run()
+    return _result(a)
+
+
+def _result(a: Analysis) -> Verified:
+    facts = a.facts
+    fuel = loops.unproven(_reached(a), facts.ranges) & facts.visited
+    for pc in sorted(fuel):
+        text = f"loop bound not known; limited to {loops.MAX_ROUNDS} iterations per run"
+        facts.warnings.setdefault(pc, f"{a.span(pc) or f'insn {pc}'}: {text}")
+    loop_calls = {pc: call for pc, call in facts.calls.items() if call.helper == LOOP}
+    fuel |= {pc for pc, call in loop_calls.items() if _runs_often(call.constants.get(1))}
+    result = next(iter(facts.results)) if len(facts.results) == 1 else None
+    stack = {start: 0 for start in a.flow.starts if start in facts.visited}
+    stack |= {start: -lowest for start, lowest in facts.stack.items()}
+    return Verified(
+        program=a.program,
+        accesses=facts.final(),
+        calls=facts.calls,
+        reachable=frozenset(facts.visited),
+        needs=frozenset(facts.needs),
+        decided={pc: seen == 2 for pc, seen in facts.outcomes.items() if seen in (1, 2)},
+        fuel=bool(fuel),
+        fuel_edges=frozenset(fuel),
+        stack=stack,
+        warnings=tuple(facts.warnings[pc] for pc in sorted(facts.warnings)),
+        r0_constant=result,
+    )
+
+
+def _runs_often(count: int | None) -> bool:
+    return count is None or count > FEW_LOOPS
+
+
+def _reached(a: Analysis) -> Flow:
+    """The control flow without what interpretation never took."""
+    taken: dict[int, tuple[int, ...]] = {}
+    for pc, targets in a.flow.next.items():
+        if pc not in a.facts.visited:
+            continue
+        seen = a.facts.outcomes.get(pc, 3) if len(targets) == 2 else 3
+        kept = targets if seen == 3 else targets[:1] if seen == 1 else targets[1:]
+        taken[pc] = tuple(to for to in kept if to in a.facts.visited)
+    return Flow(a.flow.insns, taken, a.flow.starts)
