@@ -91,7 +91,7 @@ def execute(run: Run) -> Outcome:
     Raises:
         Problem: it is refused.
     """
-    from runtime.verify import verify  # lazy: only workers need it
+    from runtime.verify.check import verify  # lazy: only workers need it
 
     specs = {spec.name: spec for spec in run.maps}
     verified = verify(run.program, specs)
@@ -205,12 +205,11 @@ class _Pool:
                 shown += 1
             if self.ended and shown == self.next:
                 return
-            by_connection = {worker.connection: worker for worker in self.workers}
-            for ready in wait([*by_connection, self.wake_read], POLL):
-                if isinstance(ready, int):
-                    os.read(self.wake_read, 4096)
-                else:
-                    self._receive(by_connection[ready])
+            readable = wait([self.wake_read, *(worker.connection for worker in self.workers)], POLL)
+            if self.wake_read in readable:
+                os.read(self.wake_read, 4096)
+            for worker in [worker for worker in self.workers if worker.connection in readable]:
+                self._receive(worker)
             self._expire()
 
     def _submit(self) -> None:

@@ -89,7 +89,8 @@ class RingReader:
         return chunk if len(chunk) == count else chunk + bytes(self.data[: count - len(chunk)])
 
     def _tag(self, position: int) -> int:
-        return TAG & (position >> 3 ^ position >> 26 ^ self.secret)
+        tag: int = TAG & (position >> 3 ^ position >> 26 ^ self.secret)
+        return tag
 
     def _batch(self, chunk: bytes, records: list[bytes], limit: int) -> None:
         """Decode the records of a copy of the data; one that the copy cuts off is left for later."""
