@@ -68,7 +68,7 @@ def _place(elf: bytes, sections: list[_Section]) -> tuple[bytearray, dict[int, i
     for index, section in sorted(enumerate(sections), key=lambda item: not item[1].flags & SHF_EXECINSTR):
         if section.kind != SHT_PROGBITS or not section.flags & SHF_ALLOC or not section.size:
             continue
-        code += b"\xcc" * (-len(code) % max(section.align, 16))
+        code += b"\x90" * (-len(code) % max(section.align, 16))
         starts[index] = len(code)
         code += elf[section.offset : section.offset + section.size]
     return code, starts

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from runtime.jit.image import Image
 
 # `struct agent` of runtime/agent/agent.h
-RSEQ_OFFSET, TID_OFFSET, VDSO_CLOCK = 16, 20, 32
+RSEQ_OFFSET, TID_OFFSET = 16, 20
+AT_SYSINFO_EHDR = 33  # elf.h: where the vDSO is
 GLIBC_TID = 720  # of the thread id in glibc's thread block
 PROCESS_LIVE = 1
 MASK64 = (1 << 64) - 1
@@ -50,6 +51,9 @@ class LocalAgent:
         self.page = ctypes.create_string_buffer(64)
         self.rseq_offset = _libc_integer("__rseq_offset") if _libc_integer("__rseq_size") else 0
         self.tid_offset = _tid_offset()
+        getauxval = ctypes.CDLL(None).getauxval
+        getauxval.restype = ctypes.c_uint64
+        self.function("clock_init", 1)(getauxval(AT_SYSINFO_EHDR))
         self.refresh()
 
     def refresh(self) -> None:

@@ -131,7 +131,8 @@ class RingReader:
             )
         ends = 8 + length
         records += [chunk[at + 8 : at + ends] for at in range(0, count * stride, stride)]
-        return count * stride
+        used: int = count * stride
+        return used
 
     def _unstick(self, pending: int) -> bool:
         """Look at a record that does not get finished; skip it where its producer is gone."""

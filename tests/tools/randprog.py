@@ -1,4 +1,4 @@
-"""Random eBPF programs that always end and always have a defined result: a hash of all registers and stack."""
+"""Random eBPF programs that end, with a defined result: a hash of all registers and the stack."""
 
 from __future__ import annotations
 
