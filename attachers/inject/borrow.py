@@ -22,16 +22,41 @@ SAVED_NAMES = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi eflags
 GETPID = 39
 
 # mov reg, [rip + disp32]: REX and ModRM for each saved register (Intel SDM vol. 2, MOV)
-_LOADS = {"r15": "4c8b3d", "r14": "4c8b35", "r13": "4c8b2d", "r12": "4c8b25", "rbp": "488b2d", "rbx": "488b1d",
-          "r11": "4c8b1d", "r10": "4c8b15", "r9": "4c8b0d", "r8": "4c8b05", "rax": "488b05", "rcx": "488b0d",
-          "rdx": "488b15", "rsi": "488b35", "rdi": "488b3d", "rsp": "488b25"}
+_LOADS = {
+    "r15": "4c8b3d",
+    "r14": "4c8b35",
+    "r13": "4c8b2d",
+    "r12": "4c8b25",
+    "rbp": "488b2d",
+    "rbx": "488b1d",
+    "r11": "4c8b1d",
+    "r10": "4c8b15",
+    "r9": "4c8b0d",
+    "r8": "4c8b05",
+    "rax": "488b05",
+    "rcx": "488b0d",
+    "rdx": "488b15",
+    "rsi": "488b35",
+    "rdi": "488b3d",
+    "rsp": "488b25",
+}
 
 # What a call returns when it was interrupted by our stop and must be made again: kernel-internal numbers
 # (include/linux/errno.h), and the calls that give EINTR instead (signal(7)).
 RESTARTS = {-512, -513, -514}
 RESTART_BLOCK = -516
 RESTART_SYSCALL = 219
-EINTR_CALLS = {232, 281, 441, 128, 220, 45, 47, 208, 299}  # epoll_*, sigtimedwait, semtimedop, recv*, io_getevents
+EINTR_CALLS = {
+    232,
+    281,
+    441,
+    128,
+    220,
+    45,
+    47,
+    208,
+    299,
+}  # epoll_*, sigtimedwait, semtimedop, recv*, io_getevents
 SILENT_CALLS = {202, 35, 230, 7, 23, 270, 271, 61, 247, 0, 34}  # futex, sleeps, polls, waits, read, pause
 
 
@@ -196,15 +221,19 @@ def refusal(pid: int, reason: Exception | None) -> TargetProblem:
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     tracer = fields.get("TracerPid", "0").strip()
     if tracer != "0":
-        return TargetProblem(f"another tracer is attached to {pid}: process {tracer}",
-                             hint=f"end it first (gdb, strace …), or kill {tracer}")
+        return TargetProblem(
+            f"another tracer is attached to {pid}: process {tracer}",
+            hint=f"end it first (gdb, strace …), or kill {tracer}",
+        )
     if fields.get("State", "").startswith(("Z", "X")):
         return TargetProblem(f"process {pid} has ended (its parent has not collected it)")
     owner = int(fields.get("Uid", "0").split()[0])
     if os.geteuid() not in (0, owner):
         return TargetProblem(f"process {pid} belongs to user {owner}", hint="run as that user, or with sudo")
-    return TargetProblem(f"not allowed to attach to {pid}: {_rule()}{f' ({reason})' if reason else ''}",
-                         hint="launch it instead: bpftime trace … -- COMMAND; or sudo sysctl kernel.yama.ptrace_scope=0")
+    return TargetProblem(
+        f"not allowed to attach to {pid}: {_rule()}{f' ({reason})' if reason else ''}",
+        hint="launch it instead: bpftime trace … -- COMMAND; or sudo sysctl kernel.yama.ptrace_scope=0",
+    )
 
 
 def _rule() -> str:
@@ -215,4 +244,13 @@ def _rule() -> str:
     return f"ptrace_scope is {scope} and it is not our child" if scope == "1" else f"ptrace_scope is {scope}"
 
 
-__all__ = ["LANDING_BYTES", "REGISTERS", "Borrowed", "borrow", "landing_code", "refusal", "resumed", "threads"]
+__all__ = [
+    "LANDING_BYTES",
+    "REGISTERS",
+    "Borrowed",
+    "borrow",
+    "landing_code",
+    "refusal",
+    "resumed",
+    "threads",
+]

@@ -63,8 +63,10 @@ def decode(data: bytes, requests: list[Request]) -> list[Reply]:
             raise TargetProblem("the agent's answer is cut short", hint="detach and try again")
         size, op, abi, sequence, status = _HEAD.unpack_from(data, at)
         if abi != protocol.ABI or op != request.op or sequence != number or at + 16 + size > len(data):
-            raise TargetProblem(f"the agent answers in version {abi}, this is version {protocol.ABI}",
-                                hint="detach with the version that attached")
+            raise TargetProblem(
+                f"the agent answers in version {abi}, this is version {protocol.ABI}",
+                hint="detach with the version that attached",
+            )
         replies.append(Reply(status, data[at + 16 : at + 16 + size]))
         at += 16 + (size + 7 & -8)
     return replies
@@ -105,8 +107,21 @@ class Hello:
 
     def request(self) -> Request:
         """Return the HELLO frame."""
-        return Request(Op.HELLO, _HELLO.pack(protocol.ABI, self.rseq_offset, self.agent_base, self.agent_bytes,
-                                             self.flags, self.start, self.serve, self.landing, self.inbox, self.vdso))
+        return Request(
+            Op.HELLO,
+            _HELLO.pack(
+                protocol.ABI,
+                self.rseq_offset,
+                self.agent_base,
+                self.agent_bytes,
+                self.flags,
+                self.start,
+                self.serve,
+                self.landing,
+                self.inbox,
+                self.vdso,
+            ),
+        )
 
 
 def map_request(kind: int, session: bytes, offset: int, size: int, path: str) -> Request:

@@ -42,8 +42,10 @@ def find_cave(maps: list[Mapping], memory: Memory) -> int:
         at = mapping.end - LANDING_BYTES
         if at >= mapping.start and memory.read(at, LANDING_BYTES) == bytes(LANDING_BYTES):
             return at
-    raise TargetProblem("no room for the first system call in this process",
-                        hint="launch it under bpftime, or use --inject frida")
+    raise TargetProblem(
+        "no room for the first system call in this process",
+        hint="launch it under bpftime, or use --inject frida",
+    )
 
 
 def make_landing(thread: Borrowed, memory: Memory, maps: list[Mapping]) -> Landing:
@@ -89,8 +91,10 @@ def load_agent(thread: Borrowed, memory: Memory) -> int:
         protection = (flags & 4) >> 2 | flags & 2 | (flags & 1) << 2
         error = thread.syscall(MPROTECT, base + start, end - start, protection)
         if error:
-            raise TargetProblem(f"the process may not run new code (errno {-error})",
-                                hint="a policy such as SELinux execmem forbids it")
+            raise TargetProblem(
+                f"the process may not run new code (errno {-error})",
+                hint="a policy such as SELinux execmem forbids it",
+            )
     return base
 
 
@@ -105,7 +109,9 @@ def _relocated(data: bytes, headers: list[tuple[int, ...]], base: int, span: int
     start, size = tags.get(7, 0), tags.get(8, 0)  # DT_RELA, DT_RELASZ
     for where, info, addend in struct.iter_unpack("<QQQ", bytes(image[start : start + size])):
         if info != 8:
-            raise TargetProblem(f"the agent has a relocation of type {info & 0xFFFFFFFF}", hint="rebuild the agent")
+            raise TargetProblem(
+                f"the agent has a relocation of type {info & 0xFFFFFFFF}", hint="rebuild the agent"
+            )
         struct.pack_into("<Q", image, where, base + addend)
     return image
 
@@ -113,9 +119,17 @@ def _relocated(data: bytes, headers: list[tuple[int, ...]], base: int, span: int
 def hello(base: int, size: int, landing: Landing | None, pid: int, facts: dict[str, int]) -> Hello:
     """Return the agent's introduction to its process. `facts`: rseq_offset, vdso, start."""
     serve = base + build.symbols()["agent_visit"]
-    return Hello(agent_base=base, agent_bytes=size, rseq_offset=facts.get("rseq_offset", 0),
-                 start=facts.get("start", 0), serve=serve, landing=landing.at if landing else 0,
-                 inbox=landing.inbox if landing else 0, vdso=facts.get("vdso", 0), flags=0)
+    return Hello(
+        agent_base=base,
+        agent_bytes=size,
+        rseq_offset=facts.get("rseq_offset", 0),
+        start=facts.get("start", 0),
+        serve=serve,
+        landing=landing.at if landing else 0,
+        inbox=landing.inbox if landing else 0,
+        vdso=facts.get("vdso", 0),
+        flags=0,
+    )
 
 
 def mapped_agent(pid: int) -> tuple[int, int]:

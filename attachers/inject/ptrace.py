@@ -23,8 +23,10 @@ FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SI
 SYSCALL_STOP = signal.SIGTRAP | 0x80
 
 # struct user_regs_struct (sys/user.h)
-REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base "
-             "gs_base ds es fs gs").split()
+REGISTERS = (
+    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base "
+    "gs_base ds es fs gs"
+).split()
 _REGS = struct.Struct("<27Q")
 MASK = (1 << 64) - 1
 
@@ -79,7 +81,9 @@ class Tracee:
         except ChildProcessError:
             raise TargetProblem(f"process {self.pid} ended while attaching") from None
         if not os.WIFSTOPPED(status):
-            raise TargetProblem(f"process {self.pid} ended while attaching (status {os.waitstatus_to_exitcode(status)})")
+            raise TargetProblem(
+                f"process {self.pid} ended while attaching (status {os.waitstatus_to_exitcode(status)})"
+            )
         number, event = os.WSTOPSIG(status), status >> 16
         if number == SYSCALL_STOP:
             return Stop(0, True, 0)
@@ -110,8 +114,10 @@ class Tracee:
                 return
             if stop.signal in FAULTS and not stop.event:
                 self.kept.pop()
-                raise TargetProblem(f"the agent failed in {self.pid} ({signal.Signals(stop.signal).name})",
-                                    hint="the process goes on as before; please report this")
+                raise TargetProblem(
+                    f"the agent failed in {self.pid} ({signal.Signals(stop.signal).name})",
+                    hint="the process goes on as before; please report this",
+                )
 
     def rseq_pointer(self) -> int:
         """Return the address of the thread's `struct rseq`, 0 when none is registered or the kernel cannot tell."""

@@ -75,7 +75,9 @@ class Visitor:
         return base + loader.build.symbols()["agent_visit"], landing
 
     def _introduce(self, thread: Borrowed, landing: loader.Landing, base: int, size: int) -> None:
-        greeting = loader.hello(base, size, landing, self.pid, target_facts(self.pid, self.memory, self.start))
+        greeting = loader.hello(
+            base, size, landing, self.pid, target_facts(self.pid, self.memory, self.start)
+        )
         data = encode([greeting.request()])
         self.memory.write(landing.inbox, data)
         status = thread.call(greeting.serve, landing.inbox, len(data))
@@ -107,9 +109,13 @@ class _Lock:
             self.fd = os.open(f"/proc/{self.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self.fd, fcntl.LOCK_EX)
         except OSError:
-            raise TargetProblem(f"no process {self.pid}", hint="bpftime list --processes shows yours") from None
+            raise TargetProblem(
+                f"no process {self.pid}", hint="bpftime list --processes shows yours"
+            ) from None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self.fd)
 
 
@@ -128,8 +134,13 @@ def target_facts(pid: int, memory: Memory, start: int) -> dict[str, int]:
     for module in modules_of(pid):
         if not module.path.rpartition("/")[2].startswith("ld-linux"):
             continue
-        symbols = {s.name: s.value for s in ElfFile(module.readable).symbols() if s.name.startswith("__rseq_")}
-        if "__rseq_offset" in symbols and memory.u64(module.bias + symbols.get("__rseq_size", 0)) & 0xFFFFFFFF:
+        symbols = {
+            s.name: s.value for s in ElfFile(module.readable).symbols() if s.name.startswith("__rseq_")
+        }
+        if (
+            "__rseq_offset" in symbols
+            and memory.u64(module.bias + symbols.get("__rseq_size", 0)) & 0xFFFFFFFF
+        ):
             raw = memory.read(module.bias + symbols["__rseq_offset"], 8)
             facts["rseq_offset"] = int.from_bytes(raw, "little", signed=True)
     return facts

@@ -6,8 +6,9 @@ import struct
 
 from runtime.errors import AttachProblem
 
-NUMBERS = {name: i for i, name in enumerate(
-    "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())}
+NUMBERS = {
+    name: i for i, name in enumerate("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
+}
 JUMP = 5  # bytes of e9 rel32
 
 
@@ -58,7 +59,9 @@ class Code:
     def load_stack(self, register: str, offset: int) -> None:
         """Append `mov register, [rsp + offset]`."""
         number = NUMBERS[register]
-        self.bytes += bytes([0x48 | (number > 7) << 2, 0x8B, 0x84 | (number & 7) << 3, 0x24]) + struct.pack("<i", offset)
+        self.bytes += bytes([0x48 | (number > 7) << 2, 0x8B, 0x84 | (number & 7) << 3, 0x24]) + struct.pack(
+            "<i", offset
+        )
 
     def move_stack_pointer(self, offset: int) -> None:
         """Append `lea rsp, [rsp + offset]`: flags stay as they are."""

@@ -59,8 +59,9 @@ class Instruction:
 
 def can_displace(instruction: Instruction) -> bool:
     """Return whether an instruction does the same elsewhere after `displace`."""
-    return instruction.base not in REFUSED and not (instruction.base == "call" and instruction.target is None
-                                                    and "rsp" in instruction.operands)
+    return instruction.base not in REFUSED and not (
+        instruction.base == "call" and instruction.target is None and "rsp" in instruction.operands
+    )
 
 
 def displace(code: Code, instruction: Instruction) -> None:

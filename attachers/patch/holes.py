@@ -9,40 +9,59 @@ REACH = 128  # of a rel8, from the end of the two-byte jump
 
 
 class Holes:
-    """Free slots of one module's text, by address. A slot's first two bytes lie in one 64-byte line."""
+    """Slots of one module's text, by address. A slot's first two bytes lie in one 64-byte line."""
 
     def __init__(self) -> None:
         self._free: list[int] = []
-        self._known: set[tuple[int, int]] = set()
+        self._known: set[int] = set()
+        self._used: list[int] = []
+        self._kept: dict[int, int] = {}
 
     def add(self, start: int, size: int) -> None:
         """Offer `size` bytes of padding at `start`; what was offered before is not offered again."""
-        if (start, size) in self._known:
+        if start in self._known:
             return
-        self._known.add((start, size))
+        self._known.add(start)
         at = start
         while at + SLOT <= start + size:
             if at % 64 == 63:
                 at += 1
                 continue
-            insort(self._free, at)
+            if not self._overlaps(at, SLOT):
+                insort(self._free, at)
             at += SLOT
 
-    def reserve(self, address: int) -> None:
-        """Take a slot that is in use already, wherever it overlaps."""
-        self._free = [h for h in self._free if not h - SLOT < address < h + SLOT]
+    def keep(self, site: int, hole: int) -> None:
+        """Say that a slot is in use for `site`: only that site gets it again."""
+        self._kept[site] = hole
+        self._use(hole)
+
+    def _use(self, hole: int) -> None:
+        insort(self._used, hole)
+        self._free = [h for h in self._free if not hole - SLOT < h < hole + SLOT]
+
+    def _overlaps(self, start: int, size: int) -> bool:
+        index = bisect_left(self._used, start - SLOT + 1)
+        return index < len(self._used) and self._used[index] < start + size
+
+    def claim(self, start: int, size: int) -> bool:
+        """Take bytes of padding for a site's own jump; False when a slot there is in use."""
+        if self._overlaps(start, size):
+            return False
+        self._free = [h for h in self._free if not start - SLOT < h < start + size]
+        return True
 
     def take(self, site: int) -> int:
         """Return the nearest free slot for a two-byte jump at `site`, 0 when there is none; it is then in use."""
+        if site in self._kept:
+            return self._kept[site]
         end = site + 2
         index = bisect_left(self._free, end - REACH)
-        best = -1
+        best = 0
         while index < len(self._free) and self._free[index] - end < REACH:
-            if best < 0 or abs(self._free[index] - end) < abs(self._free[best] - end):
-                best = index
+            if not best or abs(self._free[index] - end) < abs(best - end):
+                best = self._free[index]
             index += 1
-        return self._free.pop(best) if best >= 0 else 0
-
-    def give(self, address: int) -> None:
-        """Return a slot that was taken and not used."""
-        insort(self._free, address)
+        if best:
+            self._use(best)
+        return best

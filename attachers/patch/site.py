@@ -16,7 +16,8 @@ from runtime.agent.protocol import SiteKind
 from runtime.errors import AttachProblem
 
 PUSHES = {bytes([0x50 | n]): r for n, r in enumerate("rax rcx rdx rbx rsp rbp rsi rdi".split())} | {
-    bytes([0x41, 0x50 | n]): f"r{8 + n}" for n in range(8)}
+    bytes([0x41, 0x50 | n]): f"r{8 + n}" for n in range(8)
+}
 MOVE_FRAME = {bytes.fromhex("4889e5"), bytes.fromhex("488bec")}  # mov rbp, rsp
 WALK = 16  # instructions looked at from the start of a function
 
@@ -91,7 +92,7 @@ def choose_entry(function: Function, holes: Holes) -> Place:
         if hole:
             return Place(SiteKind.HOP2, walk[0].address, hole, (walk[0],))
     whole = _short_body(function)
-    if whole:
+    if whole and holes.claim(function.end, 5 - len(function.code)):
         return whole
     raise _no_room(function, function.start)
 
@@ -131,8 +132,11 @@ def choose_at(function: Function, address: int, holes: Holes) -> Place:
     if address not in starts:
         below = max((s for s in starts if s < address), default=function.start) - function.start
         above = min((s for s in starts if s > address), default=function.end) - function.start
-        raise AttachProblem(f"{function.name}+{address - function.start} is inside an instruction", errno=22,
-                            hint=f"instructions start at +{below} and +{above}")
+        raise AttachProblem(
+            f"{function.name}+{address - function.start} is inside an instruction",
+            errno=22,
+            hint=f"instructions start at +{below} and +{above}",
+        )
     instruction = function.instructions[starts.index(address)]
     place = _place(instruction, holes, wide=True) or _place(instruction, holes, wide=False)
     if not place:
@@ -150,9 +154,9 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
         run = _straight_run(function, ret)
     else:
         room = function.padding if ret.end == function.end else 0
-        if len(ret.data) + room >= 5:
+        if len(ret.data) + room >= 5 and holes.claim(ret.end, 5 - len(ret.data)):
             return Place(SiteKind.TAIL, ret.address, 0, (), ret=ret)
-        if len(ret.data) + room >= 2:
+        if len(ret.data) + room >= 2 and holes.claim(ret.end, 2 - len(ret.data)):
             hole = holes.take(ret.address)
             if hole:
                 return Place(SiteKind.HOP2, ret.address, hole, (), ret=ret)
@@ -172,7 +176,11 @@ def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
     if ret.address in function.targets:
         return run
     for instruction in reversed(function.instructions[:index]):
-        if not instruction.falls_through or instruction.is_conditional or instruction.base in ("call", "syscall"):
+        if (
+            not instruction.falls_through
+            or instruction.is_conditional
+            or instruction.base in ("call", "syscall")
+        ):
             break
         if not can_displace(instruction):
             break
@@ -185,5 +193,8 @@ def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
 def _no_room(function: Function, address: int) -> AttachProblem:
     place = f"{function.name}+{address - function.start}" if address != function.start else function.name
     size = f" ({len(function.code)} bytes long)" if len(function.code) < 16 else ""
-    return AttachProblem(f"no room for a jump at {place}{size}", errno=28,
-                         hint="--backend frida, or probe another instruction: bpftime list -v shows the places")
+    return AttachProblem(
+        f"no room for a jump at {place}{size}",
+        errno=28,
+        hint="--backend frida, or probe another instruction: bpftime list -v shows the places",
+    )

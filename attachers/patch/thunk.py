@@ -18,7 +18,9 @@ from runtime.jit.image import Image
 
 RED_ZONE = 128
 # struct pt_regs from the top down, as it is pushed (asm/ptrace.h)
-FRAME_ORDER = ("ss rsp flags cs ip orig_rax rdi rsi rdx rcx rax r8 r9 r10 r11 rbx rbp r12 r13 r14 r15").split()
+FRAME_ORDER = (
+    "ss rsp flags cs ip orig_rax rdi rsi rdx rcx rax r8 r9 r10 r11 rbx rbp r12 r13 r14 r15"
+).split()
 FRAME_BYTES = 168
 CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, "override_flag": 0, "override_value": 0}
 
@@ -162,11 +164,13 @@ def emit_base(code: Code, place: Place) -> None:
         code.jump(place.displaced[-1].end)
 
 
-def emit_call_through(code: Code, place: Place, before: list[Run], after: list[Run], onward: int) -> int:
+def emit_call_through(
+    code: Code, place: Place, before: list[Run], after: list[Run], onward: int
+) -> tuple[int, int]:
     """Append a thunk that calls the function's body and runs `after` when it comes back.
 
     `onward`: the thunk that the body starts with, 0 for the displaced instructions. Returns the address of the
-    jump at the end of the body's start (0 when the displaced instructions are inline).
+    jump to `onward` (0 when the displaced instructions are inline) and of what does the site's own work.
     """
     if place.walked:
         frame_slot = _frame_slot(place)
@@ -183,10 +187,13 @@ def emit_call_through(code: Code, place: Place, before: list[Run], after: list[R
     emit_runs(code, at_entry, Moment.EXIT, after)
     code.raw(b"\xc3")
     body = code.here
-    code.bytes[body_call + 1 : body_call + 5] = (body - (code.base + body_call + 5)).to_bytes(4, "little", signed=True)
+    code.bytes[body_call + 1 : body_call + 5] = (body - (code.base + body_call + 5)).to_bytes(
+        4, "little", signed=True
+    )
     for instruction in place.walked:
         code.raw(instruction.data)
+    base = code.here
     if onward:
-        return code.jump_aligned(onward)
+        return code.jump_aligned(onward), base
     emit_base(code, at_entry)
-    return 0
+    return 0, base

@@ -80,8 +80,10 @@ class Region:
             region = cls(fd, size, owned=True)
         except OSError as error:
             os.close(fd)
-            raise Problem(f"cannot make a region of {size >> 20} MiB: {error.strerror}",
-                          hint="use a smaller --session-size or --ring-size") from error
+            raise Problem(
+                f"cannot make a region of {size >> 20} MiB: {error.strerror}",
+                hint="use a smaller --session-size or --ring-size",
+            ) from error
         region._format(name, file is not None)
         return region
 
@@ -96,20 +98,29 @@ class Region:
         head = os.pread(fd, protocol.REGION.size, 0)
         size = os.fstat(fd).st_size
         get = protocol.REGION.get
-        if len(head) < protocol.REGION.size or get(head, "magic") != protocol.REGION_MAGIC or get(head, "bytes") != size:
+        if (
+            len(head) < protocol.REGION.size
+            or get(head, "magic") != protocol.REGION_MAGIC
+            or get(head, "bytes") != size
+        ):
             os.close(fd)
             raise ObjectProblem("not a bpftime region", file=str(path), hint="remove the session's folder")
         if get(head, "abi") != protocol.ABI:
             os.close(fd)
-            raise ObjectProblem(f"region of version {get(head, 'abi')}, this is version {protocol.ABI}",
-                                file=str(path), hint="use the bpftime that made it")
+            raise ObjectProblem(
+                f"region of version {get(head, 'abi')}, this is version {protocol.ABI}",
+                file=str(path),
+                hint="use the bpftime that made it",
+            )
         return cls(fd, size, owned=False)
 
     def _format(self, name: str, backed: bool) -> None:
         cpus = possible_cpus()
-        tables = [("process", protocol.PROCESSES, protocol.PROCESS.size),
-                  ("handler", protocol.HANDLERS, protocol.HANDLER.size),
-                  ("slot", protocol.THREAD_SLOTS, protocol.THREAD_SLOT.size)]
+        tables = [
+            ("process", protocol.PROCESSES, protocol.PROCESS.size),
+            ("handler", protocol.HANDLERS, protocol.HANDLER.size),
+            ("slot", protocol.THREAD_SLOTS, protocol.THREAD_SLOT.size),
+        ]
         top = protocol.REGION.size
         for label, count, size in tables:
             self.put(f"{label}_table", top)
@@ -118,12 +129,21 @@ class Region:
             top += count * size
         if backed:
             self._back(0, top)
-        for label, value in (("abi", protocol.ABI), ("header_bytes", protocol.REGION.size), ("bytes", self.size),
-                             ("id", secrets.token_bytes(16)), ("tracer_pid", os.getpid()),
-                             ("tracer_start", process_start(os.getpid())), ("top", top), ("cpus", cpus),
-                             ("cells", cpus + 1), ("secret", secrets.randbits(32)),
-                             ("hash_seed", secrets.randbits(32) | 1), ("name", name.encode()[:63]),
-                             ("started_boot", boot_ns())):
+        for label, value in (
+            ("abi", protocol.ABI),
+            ("header_bytes", protocol.REGION.size),
+            ("bytes", self.size),
+            ("id", secrets.token_bytes(16)),
+            ("tracer_pid", os.getpid()),
+            ("tracer_start", process_start(os.getpid())),
+            ("top", top),
+            ("cpus", cpus),
+            ("cells", cpus + 1),
+            ("secret", secrets.randbits(32)),
+            ("hash_seed", secrets.randbits(32) | 1),
+            ("name", name.encode()[:63]),
+            ("started_boot", boot_ns()),
+        ):
             self.put(label, value)
         self.backed = backed
         self._claim_slot_zero()
@@ -169,8 +189,10 @@ class Region:
         """
         at = (self.get("top") + align - 1) & -align
         if at + size > self.size:
-            raise Problem(f"the session's region of {self.size >> 20} MiB is full ({size} bytes more were needed)",
-                          hint="use a larger --session-size, or smaller maps")
+            raise Problem(
+                f"the session's region of {self.size >> 20} MiB is full ({size} bytes more were needed)",
+                hint="use a larger --session-size, or smaller maps",
+            )
         if getattr(self, "backed", False):
             self._back(at, size)
         self.put("top", (at + size + 63) & -64)
@@ -184,12 +206,18 @@ class Region:
         for slot in range(1, count):
             at = base + slot * size
             if get(self.buffer, "state", at):
-                found.append(ProcessEntry(slot, *(get(self.buffer, f, at) for f in ("state", "pid", "ns_pid", "mail_fd"))))
+                found.append(
+                    ProcessEntry(
+                        slot, *(get(self.buffer, f, at) for f in ("state", "pid", "ns_pid", "mail_fd"))
+                    )
+                )
         return found
 
     def set_process(self, slot: int, name: str, value: int | bytes) -> None:
         """Set one member of a process entry."""
-        protocol.PROCESS.put(self.buffer, name, value, self.get("process_table") + slot * protocol.PROCESS.size)
+        protocol.PROCESS.put(
+            self.buffer, name, value, self.get("process_table") + slot * protocol.PROCESS.size
+        )
 
     def close(self) -> None:
         """Unmap and close; a memfd ends with the last process that maps it."""

@@ -84,10 +84,27 @@ class ElfFile:
         if len(head) < 64 or head[:4] != b"\x7fELF":
             raise ObjectProblem("not an ELF file", file=self.path, hint="name a program or a shared library")
         if head[4] != 2 or head[5] != 1:
-            raise ObjectProblem("not a 64-bit little-endian ELF file", file=self.path,
-                                hint="32-bit and big-endian programs are not supported")
-        (_, self.type, machine, _, self.entry, self._phoff, self._shoff, _, _, self._phsize, self._phnum, self._shsize,
-         self._shnum, self._shstrndx) = _EHDR.unpack(head)
+            raise ObjectProblem(
+                "not a 64-bit little-endian ELF file",
+                file=self.path,
+                hint="32-bit and big-endian programs are not supported",
+            )
+        (
+            _,
+            self.type,
+            machine,
+            _,
+            self.entry,
+            self._phoff,
+            self._shoff,
+            _,
+            _,
+            self._phsize,
+            self._phnum,
+            self._shsize,
+            self._shnum,
+            self._shstrndx,
+        ) = _EHDR.unpack(head)
         if machine != MACHINE_X86_64:
             raise ObjectProblem(f"built for another machine (e_machine {machine})", file=self.path)
 
@@ -118,7 +135,9 @@ class ElfFile:
             return ()
         rows = self._table(self._shoff, self._shnum, self._shsize, _SHDR)
         names = rows[self._shstrndx][4] if self._shstrndx < len(rows) else 0
-        return tuple(Section(self._string(names + r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9]) for r in rows)
+        return tuple(
+            Section(self._string(names + r[0]), r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[9]) for r in rows
+        )
 
     def section(self, name: str) -> Section | None:
         """Return a section by name."""

@@ -37,8 +37,9 @@ def read_maps(pid: int) -> list[Mapping]:
     except FileNotFoundError:
         raise no_process(pid) from None
     except PermissionError:
-        raise TargetProblem(f"not allowed to read the memory map of {pid}",
-                            hint="run as the same user, or as root") from None
+        raise TargetProblem(
+            f"not allowed to read the memory map of {pid}", hint="run as the same user, or as root"
+        ) from None
     except ProcessLookupError:
         raise no_process(pid) from None
     return [_parse(line) for line in lines]
@@ -55,8 +56,16 @@ def _parse(line: str) -> Mapping:
     flags = fields[1]
     protection = sum(bit for bit, char in ((1, "r"), (2, "w"), (4, "x")) if char in flags[:3])
     path = fields[5] if len(fields) > 5 else ""
-    return Mapping(int(start, 16), int(end, 16), protection, flags[3] == "p", int(fields[2], 16), fields[3],
-                   int(fields[4]), path)
+    return Mapping(
+        int(start, 16),
+        int(end, 16),
+        protection,
+        flags[3] == "p",
+        int(fields[2], 16),
+        fields[3],
+        int(fields[4]),
+        path,
+    )
 
 
 class Memory:
@@ -69,8 +78,10 @@ class Memory:
         except FileNotFoundError:
             raise no_process(pid) from None
         except OSError as error:
-            raise TargetProblem(f"not allowed to open the memory of {pid}: {error.strerror}",
-                                hint="run as the same user or as root; bpftime doctor -p PID tells why") from error
+            raise TargetProblem(
+                f"not allowed to open the memory of {pid}: {error.strerror}",
+                hint="run as the same user or as root; bpftime doctor -p PID tells why",
+            ) from error
 
     def read(self, address: int, size: int) -> bytes:
         """Return up to `size` bytes at `address`: fewer, or none, where it is not mapped."""
@@ -94,7 +105,9 @@ class Memory:
             try:
                 count = os.pwrite(self._fd, data[done:], address + done)
             except OSError as error:
-                raise TargetProblem(f"cannot write to {self.pid} at {address + done:#x}: {error.strerror}") from error
+                raise TargetProblem(
+                    f"cannot write to {self.pid} at {address + done:#x}: {error.strerror}"
+                ) from error
             if not count:
                 raise TargetProblem(f"process {self.pid} ended while attaching")
             done += count

@@ -66,8 +66,19 @@ def modules_of(pid: int) -> list[Module]:
             bias = _bias(elf_file(readable, inode), text[0])
         except ObjectProblem:
             continue
-        found.append(Module(path.removesuffix(" (deleted)"), readable, bias, mappings[0].start, mappings[-1].end, text,
-                            device, inode, path.endswith(" (deleted)")))
+        found.append(
+            Module(
+                path.removesuffix(" (deleted)"),
+                readable,
+                bias,
+                mappings[0].start,
+                mappings[-1].end,
+                text,
+                device,
+                inode,
+                path.endswith(" (deleted)"),
+            )
+        )
     return found
 
 

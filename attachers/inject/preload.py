@@ -1,0 +1,128 @@
+"""Launch a program with the agent preloaded, and talk to it through a mailbox until it may go on.
+
+The agent's constructor opens the session's region, makes a mailbox, claims a process slot and waits. It gives
+up after some seconds without a word, so a program never hangs because of us.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+
+from attachers.inject.frames import Reply, Request, batches, decode, encode
+from runtime.agent import build, protocol
+from runtime.errors import Problem, TargetProblem
+from runtime.shm.region import Region
+
+FUTEX, WAIT, WAKE = 202, 0, 1
+PATIENCE = 2.0  # seconds
+
+
+class CannotRun(Problem):
+    """The command does not exist (127) or cannot be executed (126): the shell's numbers."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status  # type: ignore[misc] # two statuses of one class
+
+
+def environment(region: Region, base: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the environment with which a program is launched: ours first in LD_PRELOAD."""
+    env = dict(os.environ if base is None else base)
+    others = env.get("LD_PRELOAD", "")
+    env["LD_PRELOAD"] = f"{build.library()}{':' + others if others else ''}"
+    env["BPFTIME_AGENT"] = f"1;id={region.id.hex()};region={region.path}"
+    return env
+
+
+def spawn(argv: list[str], env: dict[str, str]) -> int:
+    """Start a program found in PATH; returns its pid.
+
+    Raises:
+        CannotRun: it does not exist or may not be executed.
+    """
+    try:
+        return os.posix_spawnp(argv[0], argv, env)
+    except FileNotFoundError:
+        raise CannotRun(f"command not found: {argv[0]}", 127) from None
+    except OSError as error:
+        raise CannotRun(f"cannot run {argv[0]}: {error.strerror}", 126) from None
+
+
+class Mailbox:
+    """The channel to a preloaded agent that waits in its constructor."""
+
+    def __init__(self, pid: int, fd_number: int) -> None:
+        self.pid = pid
+        try:
+            fd = os.open(f"/proc/{pid}/fd/{fd_number}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise TargetProblem(f"cannot open the mailbox of {pid}: {error.strerror}") from None
+        self._map = mmap.mmap(fd, protocol.MAIL_BYTES, mmap.MAP_SHARED)
+        os.close(fd)
+        self._turn = ctypes.c_uint32.from_buffer(self._map, 0)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def exchange(self, requests: list[Request]) -> list[Reply]:
+        """Send requests in order, return a reply for each.
+
+        Raises:
+            TargetProblem: the process ended or does not answer within two seconds.
+        """
+        replies: list[Reply] = []
+        for batch in batches(requests):
+            data = encode(batch)
+            self._map[protocol.MAIL_DOWN : protocol.MAIL_DOWN + len(data)] = data
+            protocol.MAILBOX.put(memoryview(self._map), "bytes_down", len(data))
+            self._turn.value = 1
+            self._futex(WAKE, 1)
+            self._wait()
+            size = protocol.MAILBOX.get(memoryview(self._map), "bytes_down")
+            replies += decode(self._map[protocol.MAIL_UP : protocol.MAIL_UP + size], batch)
+        return replies
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self._turn.value != 2:
+            self._futex(WAIT, 1)
+            if self._turn.value != 2 and (time.monotonic() > deadline or not _is_alive(self.pid)):
+                raise TargetProblem(f"{self.pid} did not answer within {PATIENCE:.0f} s")
+
+    def _futex(self, operation: int, value: int) -> None:
+        limit = (ctypes.c_long * 2)(0, 100_000_000)
+        self._libc.syscall(FUTEX, ctypes.byref(self._turn), operation, value, limit, None, 0)
+
+    def close(self) -> None:
+        """Unmap the mailbox."""
+        del self._turn
+        self._map.close()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+def wait_for_agent(region: Region, pid: int) -> int:
+    """Wait until the preloaded agent of `pid` has a mailbox; returns its descriptor number there.
+
+    Raises:
+        TargetProblem: the program ended, or runs without the agent (static, set-uid).
+    """
+    deadline = time.monotonic() + PATIENCE
+    doorbell = ctypes.c_uint32.from_buffer(region.buffer, protocol.REGION.fields["doorbell"].offset)
+    libc = ctypes.CDLL(None, use_errno=True)
+    while True:
+        seen = doorbell.value
+        for entry in region.processes():
+            if entry.mail_fd >= 0 and entry.ns_pid == pid:
+                region.set_process(entry.slot, "pid", pid)
+                return entry.mail_fd
+        if not _is_alive(pid) or time.monotonic() > deadline:
+            raise TargetProblem(f"the agent did not start in {pid}")
+        libc.syscall(FUTEX, ctypes.byref(doorbell), WAIT, seen, (ctypes.c_long * 2)(0, 20_000_000), None, 0)

@@ -1,0 +1,220 @@
+"""Carry a plan out in its process, and take links out again. The only place that changes a target's code."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from attachers.inject.frames import Request
+from attachers.patch.plan import AttachPlan
+from attachers.target import SiteEntry, Target
+from runtime.agent import protocol
+from runtime.agent.protocol import Op, SiteKind, SiteState
+from runtime.errors import AttachProblem
+
+WRITE_LIMIT = 512 << 10  # bytes of code in one frame
+WORDS = {
+    16: "another kind of probe owns this place",
+    22: "the plan does not fit this process",
+    28: "no room for a jump or a thunk",
+    116: "its code is not what was planned (another tracer?)",
+}
+
+
+def apply(target: Target, plan: AttachPlan) -> None:
+    """Write the plan's code and arm its sites; what the agent refuses moves to `plan.refused`.
+
+    Raises:
+        TargetProblem: the process cannot be reached any more.
+    """
+    requests = []
+    for at, code, used in plan.chunks:
+        for start in range(0, len(code), WRITE_LIMIT):
+            part = code[start : start + WRITE_LIMIT]
+            requests.append(Request(Op.WRITE, struct.pack("<QII", at + start, used, 0) + part))
+    if plan.sites:
+        requests.append(
+            _arm_request(
+                target,
+                [s.pack() for s in plan.sites],
+                [s.place.address for s in plan.sites] + [s.place.hole for s in plan.sites],
+            )
+        )
+    if not requests:
+        return
+    replies = target.channel.exchange(requests)
+    for reply in replies:
+        if reply.status:
+            raise AttachProblem(
+                f"process {target.pid} cannot be patched (errno {-reply.status})",
+                errno=-reply.status,
+                hint="a policy may forbid changing code; bpftime doctor -p PID tells more",
+            )
+    if plan.sites:
+        _note_refusals(plan, struct.unpack(f"<{len(plan.sites)}i", replies[-1].payload))
+
+
+def _note_refusals(plan: AttachPlan, statuses: tuple[int, ...]) -> None:
+    for site, status in zip(plan.sites, statuses, strict=True):
+        if status:
+            words = WORDS.get(-status, f"errno {-status}")
+            plan.refused[site.link] = AttachProblem(f"{site.name}: {words}", errno=-status)
+
+
+def _ranges(target: Target, addresses: list[int]) -> bytes:
+    ranges = target.text_ranges([a for a in addresses if a])
+    packed = [protocol.RANGE.pack(start=a, end=b, protection=p) for a, b, p in ranges]
+    return struct.pack("<I", len(packed)) + b"\0\0\0\0" + b"".join(packed)
+
+
+def _arm_request(target: Target, sites: list[bytes], addresses: list[int]) -> Request:
+    head = bytearray(_ranges(target, addresses))
+    struct.pack_into("<I", head, 4, len(sites))
+    return Request(Op.APPLY, bytes(head) + b"".join(sites))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One thunk of a site's chain, as its head tells."""
+
+    thunk: int
+    session: bytes
+    link: int
+    next: int
+    base: int
+    jump: int
+
+
+def chain(target: Target, site: SiteEntry) -> list[Node]:
+    """Return the thunks of a site in the order in which they run."""
+    nodes: list[Node] = []
+    at = site.thunk
+    while at and len(nodes) < 256:
+        raw = target.memory.read(at - protocol.THUNK.size, protocol.THUNK.size)
+        if len(raw) < protocol.THUNK.size:
+            break
+        values = protocol.THUNK.unpack(raw)
+        nodes.append(
+            Node(
+                at,
+                protocol.THUNK.text(raw, "session"),
+                values["link"],
+                values["next"],
+                values["base"],
+                values["jump"],
+            )
+        )
+        at = values["next"]
+    return nodes
+
+
+def remove(target: Target, session: bytes | None = None, links: frozenset[int] | None = None) -> int:
+    """Take out the thunks of a session (None: of all sessions), or only those of some of its links.
+
+    Returns the number of thunks taken out. Sites without a thunk get their own bytes back.
+
+    Raises:
+        TargetProblem: the process cannot be reached.
+        AttachProblem: somebody else has changed the code of a site meanwhile.
+    """
+    target.refresh()
+    emptied: list[SiteEntry] = []
+    rearmed: list[tuple[SiteEntry, Node]] = []
+    relinks: list[tuple[int, int]] = []
+    heads: list[tuple[int, int]] = []
+    count = 0
+    for site in target.sites:
+        if site.state != SiteState.ARMED:
+            continue
+        nodes = chain(target, site)
+        kept = [n for n in nodes if not _matches(n, session, links)]
+        count += len(nodes) - len(kept)
+        if len(kept) == len(nodes):
+            continue
+        if not kept:
+            emptied.append(site)
+            continue
+        if kept[0].thunk != site.thunk:
+            rearmed.append((site, kept[0]))
+        _close_gaps(nodes, kept, relinks, heads)
+    _remove(target, emptied, rearmed, relinks, heads)
+    return count
+
+
+def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) -> bool:
+    return (session is None or node.session == session) and (links is None or node.link in links)
+
+
+def _close_gaps(
+    nodes: list[Node], kept: list[Node], relinks: list[tuple[int, int]], heads: list[tuple[int, int]]
+) -> None:
+    """Note the jumps to change so that each kept thunk goes on to the next kept one, the last to the site's own work."""
+    own_work = nodes[-1].base
+    for index, node in enumerate(kept):
+        following = kept[index + 1].thunk if index + 1 < len(kept) else 0
+        if node.next == following:
+            continue
+        relinks.append((node.jump, following or own_work))
+        heads.append((node.thunk, following))
+
+
+def _remove(
+    target: Target,
+    emptied: list[SiteEntry],
+    rearmed: list[tuple[SiteEntry, Node]],
+    relinks: list[tuple[int, int]],
+    heads: list[tuple[int, int]],
+) -> None:
+    requests: list[Request] = []
+    if relinks:
+        requests.append(Request(Op.RELINK, b"".join(struct.pack("<QQ", *r) for r in relinks)))
+    for thunk, following in heads:
+        place = thunk - protocol.THUNK.size + protocol.THUNK.fields["next"].offset
+        requests.append(Request(Op.WRITE, struct.pack("<QIIQ", place, 0, 0, following)))
+    if rearmed:
+        requests.append(
+            _arm_request(
+                target,
+                [_repack(s, n) for s, n in rearmed],
+                [s.at for s, _ in rearmed] + [s.hole for s, _ in rearmed],
+            )
+        )
+    if emptied:
+        head = bytearray(_ranges(target, [s.at for s in emptied]))
+        struct.pack_into("<I", head, 4, len(emptied))
+        requests.append(
+            Request(Op.REMOVE, bytes(head) + struct.pack(f"<{len(emptied)}I", *(s.index for s in emptied)))
+        )
+    if not requests:
+        return
+    replies = target.ask(requests)
+    if emptied:
+        _check_removed(target, emptied, struct.unpack(f"<{len(emptied)}i", replies[-1].payload))
+
+
+def _check_removed(target: Target, emptied: list[SiteEntry], statuses: tuple[int, ...]) -> None:
+    changed = [s for s, status in zip(emptied, statuses, strict=True) if status]
+    if changed:
+        raise AttachProblem(
+            f"{len(changed)} places in {target.pid} were changed by somebody else and stay as they are",
+            errno=116,
+            hint=f"the first is {changed[0].at:#x}",
+        )
+
+
+def _repack(site: SiteEntry, node: Node) -> bytes:
+    """Return a site's entry with another thunk in front."""
+    want = bytearray(site.want)
+    if site.kind != SiteKind.HOP2:
+        struct.pack_into("<i", want, 1, node.thunk - (site.at + 5))
+    return protocol.SITE.pack(
+        at=site.at,
+        hole=site.hole,
+        kind=site.kind,
+        width=site.width,
+        live=site.live,
+        want=bytes(want),
+        index=site.index,
+        thunk=node.thunk,
+        link=node.link,
+    )

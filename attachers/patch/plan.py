@@ -1,0 +1,125 @@
+"""What will be written where in one process: the attach plan, as data.
+
+It is made here and checked here; the agent only applies it. Addresses are absolute in the target. `str(plan)`
+is what `--dry-run` prints.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from enum import Enum
+
+from attachers.patch.site import Place
+from runtime.agent import protocol
+from runtime.agent.protocol import SiteKind
+from runtime.errors import AttachProblem
+from runtime.jit.image import Image
+from runtime.symbols.modules import Module
+
+
+class When(Enum):
+    """When a function probe fires."""
+
+    ENTRY = "entry"
+    RETURN = "return"
+    INSIDE = "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One program at one function of one process.
+
+    `address` and `size` are the function's in the target; `at` is the probed instruction (the same as
+    `address` unless `when` is INSIDE). `link` and `session` (16 bytes) say whose it is.
+    """
+
+    name: str
+    module: Module
+    address: int
+    size: int
+    at: int
+    when: When
+    image: Image
+    cookie: int
+    link: int
+    session: bytes
+    others: tuple[tuple[int, int], ...] = ()
+    tail: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site to be written: a slot of the agent's table, the bytes before and after, the thunk."""
+
+    index: int
+    place: Place
+    live: bytes
+    thunk: int
+    link: int
+    name: str
+
+    def jump(self) -> bytes:
+        """Return the bytes written at the site.
+
+        Raises:
+            AttachProblem: the thunk is out of reach.
+        """
+        place = self.place
+        target = place.hole if place.kind is SiteKind.HOP2 else self.thunk
+        if place.kind is SiteKind.HOP2:
+            return b"\xeb" + struct.pack("<b", target - (place.address + 2))
+        distance = target - (place.address + 5)
+        if not -(1 << 31) <= distance < 1 << 31:
+            raise AttachProblem(f"no thunk within 2 GiB of {place.address:#x}", errno=34)
+        return b"\xe9" + struct.pack("<i", distance)
+
+    def pack(self) -> bytes:
+        """Return the entry as the agent reads it."""
+        jump = self.jump()
+        live = self.live[:8].ljust(8, b"\0")
+        return protocol.SITE.pack(
+            at=self.place.address,
+            hole=self.place.hole,
+            kind=self.place.kind,
+            width=self.place.width,
+            pushes=len(self.place.pushed),
+            live=live,
+            want=jump + live[len(jump) :],
+            index=self.index,
+            thunk=self.thunk,
+            link=self.link,
+        )
+
+
+@dataclass
+class AttachPlan:
+    """All edits of one attach to one process.
+
+    `chunks`: code to write as (address, bytes, bytes of its arena then in use). `sites_of`: addresses of the
+    sites of each link. `refused`: links that cannot be placed, with the reason.
+    """
+
+    pid: int
+    chunks: list[tuple[int, bytes, int]] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    refused: dict[int, AttachProblem] = field(default_factory=dict)
+    sites_of: dict[int, list[int]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        size = sum(len(code) for _, code, _ in self.chunks)
+        lines = [f"process {self.pid}: {len(self.sites)} sites, {size} bytes of code"]
+        lines += [_describe(site) for site in self.sites]
+        lines += [f"  link {link}: refused: {problem}" for link, problem in self.refused.items()]
+        return "\n".join(lines)
+
+
+def _describe(site: Site) -> str:
+    place = site.place
+    hole = f" by {place.hole:#x}" if place.hole else ""
+    moved = "; ".join(
+        f"{i.mnemonic} {i.operands}".strip() for i in (*place.displaced, *([place.ret] if place.ret else []))
+    )
+    return (
+        f"  {site.name}: {place.kind.name.lower()} at {place.address:#x}{hole} -> {site.thunk:#x}  [{moved}]"
+    )

@@ -1,0 +1,262 @@
+"""From probes to an attach plan: choose sites, lay images and thunks out in an arena, write them.
+
+One probe that cannot be placed never fails the others: it is listed in `refused` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from attachers.patch.assemble import Code
+from attachers.patch.callthrough import is_eligible
+from attachers.patch.function import Function
+from attachers.patch.holes import REACH, Holes
+from attachers.patch.plan import AttachPlan, Probe, Site, When
+from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
+from attachers.patch.thunk import Moment, Run, emit_base, emit_call_through, emit_runs
+from attachers.target import SiteEntry, Target
+from runtime.agent import protocol
+from runtime.agent.protocol import SiteState
+from runtime.errors import AttachProblem, TargetProblem
+from runtime.jit.link import link, link_size
+from runtime.shm.session import Session
+from runtime.symbols.modules import Module
+from runtime.symbols.ranges import FunctionRanges
+
+TAIL = 32  # bytes read behind a function
+THUNK_ROOM = 512  # more than any thunk needs without its programs' words
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One chosen place for one probe, and whether its thunk calls the function's body."""
+
+    probe: Probe
+    place: Place
+    moment: Moment
+    through: bool = False
+
+
+@dataclass
+class Planner:
+    """Plans for one process and one session."""
+
+    target: Target
+    session: Session
+    _holes: dict[int, Holes] = field(default_factory=dict)
+    _ranges: dict[str, FunctionRanges] = field(default_factory=dict)
+    _functions: dict[int, Function] = field(default_factory=dict)
+    _slots: dict[int, int] = field(default_factory=dict)
+    _free_slots: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        sites = self.target.sites
+        self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE}
+        unused = [s.index for s in sites if s.state == SiteState.FREE]
+        self._free_slots = list(range(protocol.MAX_SITES - 1, len(sites) - 1, -1)) + unused[::-1]
+
+    def plan(self, probes: Iterable[Probe]) -> AttachPlan:
+        """Return the plan for these probes.
+
+        Raises:
+            TargetProblem: the process has no room for code.
+        """
+        plan = AttachPlan(self.target.pid)
+        spots: list[Spot] = []
+        # Entries first: they need the holes more than exits do.
+        for probe in sorted(probes, key=lambda p: p.when is When.RETURN):
+            try:
+                spots += self._choose(probe)
+            except AttachProblem as problem:
+                plan.refused[probe.link] = problem
+        if spots:
+            self._write(plan, spots)
+        return plan
+
+    # --- choosing ---
+
+    def _choose(self, probe: Probe) -> list[Spot]:
+        function = self._function(probe)
+        holes = self._holes_near(probe.module, function)
+        if probe.when is When.ENTRY:
+            return [Spot(probe, choose_entry(function, holes), Moment.ENTRY)]
+        if probe.when is When.INSIDE:
+            moment = Moment.ENTRY if probe.at == probe.address else Moment.INSIDE
+            return [Spot(probe, choose_at(function, probe.at, holes), moment)]
+        return self._choose_return(probe, function, holes)
+
+    def _choose_return(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
+        reason: AttachProblem | None = None
+        if function.is_whole and function.returns and not function.leaves:
+            try:
+                return [Spot(probe, choose_exit(function, r, holes), Moment.EXIT) for r in function.returns]
+            except AttachProblem as problem:
+                reason = problem
+        if is_eligible(function):
+            return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
+        if function.is_whole and not function.returns and not function.leaves:
+            raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
+        raise reason or AttachProblem(
+            f"the returns of {function.name} cannot be probed: it leaves by a jump and looks at its caller's stack",
+            errno=95,
+            hint="probe its entry, or use --backend frida",
+        )
+
+    def _function(self, probe: Probe) -> Function:
+        if probe.address not in self._functions:
+            raw = self.target.code_at(probe.address, probe.size + TAIL)
+            if len(raw) < probe.size or not probe.size:
+                raise AttachProblem(f"the code of {probe.name} cannot be read", errno=116)
+            tail = raw[probe.size :]
+            self._functions[probe.address] = Function(
+                probe.name, probe.address, raw[: probe.size], self._padding(probe, tail), probe.others
+            )
+        return self._functions[probe.address]
+
+    def _padding(self, probe: Probe, tail: bytes) -> bytes:
+        """Return the bytes behind a function that can only be padding: up to the next 16-byte border or function."""
+        end = probe.address + probe.size
+        room = -end % 16
+        following = self._ranges_of(probe.module).next_start(end - probe.module.bias)
+        if following:
+            room = min(room, following + probe.module.bias - end)
+        return tail[:room]
+
+    def _ranges_of(self, module: Module) -> FunctionRanges:
+        if module.readable not in self._ranges:
+            self._ranges[module.readable] = FunctionRanges(module.elf)
+        return self._ranges[module.readable]
+
+    def _holes_near(self, module: Module, function: Function) -> Holes:
+        """Return the module's holes with those near a function's ends filled in."""
+        if module.start not in self._holes:
+            self._holes[module.start] = Holes()
+            for site in self.target.sites:
+                if site.hole and site.state != SiteState.FREE:
+                    self._holes[module.start].keep(site.at, site.hole)
+        holes = self._holes[module.start]
+        ranges = self._ranges_of(module)
+        low, high = function.start - REACH - 16, function.end + REACH
+        for end in ranges.ends_in(low - module.bias, high - module.bias):
+            self._offer(holes, module, ranges, end + module.bias)
+        return holes
+
+    def _offer(self, holes: Holes, module: Module, ranges: FunctionRanges, end: int) -> None:
+        room = -end % 16
+        following = ranges.next_start(end - module.bias)
+        if following:
+            room = min(room, following + module.bias - end)
+        if room < 5 or ranges.containing(end - module.bias):
+            return
+        tail = self.target.code_at(end, room)
+        padding = Function("", end, b"", tail).padding
+        if padding >= 5:
+            holes.add(end, padding)
+
+    # --- writing ---
+
+    def _write(self, plan: AttachPlan, spots: list[Spot]) -> None:
+        for module, members in self._by_module(spots):
+            self._write_group(plan, module, members)
+
+    def _by_module(self, spots: list[Spot]) -> list[tuple[Module, list[Spot]]]:
+        groups: dict[int, tuple[Module, list[Spot]]] = {}
+        for spot in spots:
+            groups.setdefault(spot.probe.module.start, (spot.probe.module, []))[1].append(spot)
+        return list(groups.values())
+
+    def _write_group(self, plan: AttachPlan, module: Module, spots: list[Spot]) -> None:
+        images = {s.probe.image.sha256: s.probe.image for s in spots}
+        room = sum(link_size(i) + i.align for i in images.values())
+        room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
+        arena = self.target.arena(module.start, module.end, room)
+        start = (arena.base + arena.used + 63) & -64
+        code = Code(start)
+        entries = {}
+        for sha, image in images.items():
+            code.raw(b"\xcc" * (-code.here % image.align))
+            entries[sha] = code.here
+            code.raw(link(image, code.here, lambda symbol: self.target.resolve(self.session, symbol)))
+        taken = {s.at: s for s in self.target.sites if s.state == SiteState.ARMED}
+        for spot in spots:
+            self._write_spot(plan, code, spot, entries[spot.probe.image.sha256], taken)
+        plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
+        arena.used = code.here - arena.base
+
+    def _write_spot(
+        self, plan: AttachPlan, code: Code, spot: Spot, entry: int, taken: dict[int, SiteEntry]
+    ) -> None:
+        before = len(code.bytes)
+        try:
+            thunk = self._thunk(code, spot, entry, plan, taken)
+            site = Site(
+                self._index(spot.place.address),
+                spot.place,
+                self.target.code_at(spot.place.address, 8),
+                thunk,
+                spot.probe.link,
+                spot.probe.name,
+            )
+            site.jump()
+        except AttachProblem as problem:
+            del code.bytes[before:]
+            plan.refused[spot.probe.link] = problem
+            return
+        plan.sites = [s for s in plan.sites if s.place.address != site.place.address]
+        plan.sites.append(site)
+        plan.sites_of.setdefault(spot.probe.link, []).append(site.place.address)
+
+    def _thunk(
+        self, code: Code, spot: Spot, entry: int, plan: AttachPlan, taken: dict[int, SiteEntry]
+    ) -> int:
+        """Append one thunk with its head; returns where it starts. A thunk that is there already follows it."""
+        onward = self._onward(plan, spot, taken)
+        code.raw(b"\xcc" * (-code.here % 16))
+        head = len(code.bytes)
+        code.raw(bytes(protocol.THUNK.size))
+        start = code.here
+        probe = spot.probe
+        run = Run(probe.image, entry, probe.cookie, probe.at)
+        jump = 0
+        if spot.through:
+            jump, base = emit_call_through(code, spot.place, [], [run], onward)
+        else:
+            emit_runs(code, spot.place, spot.moment, [run])
+            base = code.here
+            if onward:
+                jump = code.jump_aligned(onward)
+            else:
+                emit_base(code, spot.place)
+        code.bytes[head : head + protocol.THUNK.size] = protocol.THUNK.pack(
+            session=probe.session,
+            link=probe.link,
+            kind=2 if spot.through else 1,
+            next=onward,
+            base=base,
+            jump=jump,
+            bytes=code.here - start,
+        )
+        return start
+
+    def _onward(self, plan: AttachPlan, spot: Spot, taken: dict[int, SiteEntry]) -> int:
+        """Return the thunk that stands at the same site already, 0 none."""
+        address = spot.place.address
+        for site in plan.sites:
+            if site.place.address == address:
+                return site.thunk
+        old = taken.get(address)
+        if old is None:
+            return 0
+        if old.hole != spot.place.hole or old.kind != spot.place.kind:
+            raise AttachProblem(f"another probe owns the place {address:#x}", errno=16)
+        return old.thunk
+
+    def _index(self, address: int) -> int:
+        """Return the slot of the site table for an address: its old one, else a free one."""
+        if address in self._slots:
+            return self._slots[address]
+        if not self._free_slots:
+            raise TargetProblem(f"the process has more than {protocol.MAX_SITES} sites")
+        self._slots[address] = self._free_slots.pop()
+        return self._slots[address]

@@ -1,0 +1,292 @@
+"""One traced process: its modules, the agent's state in it, and the two things done to it, apply and remove."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from attachers.inject import loader
+from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
+from attachers.inject.visit import Visitor, find_state, target_facts
+from runtime.agent import build, protocol
+from runtime.agent.protocol import Op, SiteState
+from runtime.errors import TargetProblem
+from runtime.shm.region import process_start
+from runtime.symbols.maps import Memory, read_maps
+from runtime.symbols.modules import Module, modules_of
+
+if TYPE_CHECKING:
+    from runtime.shm.session import Session
+
+REACH = 0x7900_0000  # 1.9 GiB: how far an arena may lie from what it serves
+ARENA_STEP = 1 << 20
+ARENA_BYTES = 1 << 20
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEntry:
+    """An entry of the agent's site table."""
+
+    index: int
+    at: int
+    hole: int
+    kind: int
+    width: int
+    live: bytes
+    want: bytes
+    thunk: int
+    link: int
+    state: int
+
+
+@dataclass(slots=True)
+class ArenaEntry:
+    """An arena of the target: `used` bytes of `size` at `base` hold code."""
+
+    base: int
+    size: int
+    used: int
+
+
+@dataclass
+class Target:
+    """A process that can be patched, over whatever channel carries frames to it."""
+
+    pid: int
+    channel: Channel
+    start: int
+    modules: list[Module] = field(default_factory=list)
+    state: int = 0
+    head: bytes = b""
+    sites: list[SiteEntry] = field(default_factory=list)
+    arenas: list[ArenaEntry] = field(default_factory=list)
+    _regions: dict[bytes, int] = field(default_factory=dict)
+    _rings: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    _memory: Memory | None = None
+
+    @classmethod
+    def open(cls, pid: int, channel: Channel | None = None) -> Target:
+        """Bring the agent into a running process, or find the one that is there.
+
+        Raises:
+            TargetProblem: there is no such process, or it cannot be traced.
+        """
+        start = process_start(pid)
+        if not start:
+            raise TargetProblem(f"no process {pid}", hint="bpftime list --processes shows yours")
+        if pid == os.getpid():
+            raise TargetProblem("a process cannot trace itself")
+        target = cls(pid, channel or Visitor(pid), start)
+        if channel is not None:
+            target._introduce()
+        target.refresh()
+        return target
+
+    def _introduce(self) -> None:
+        """Tell a preloaded agent what only the tracer can find out."""
+        base, size = loader.mapped_agent(self.pid)
+        facts = target_facts(self.pid, self.memory, self.start)
+        self.channel.exchange([loader.hello(base, size, None, self.pid, facts).request()])
+
+    @property
+    def memory(self) -> Memory:
+        """Return the process's memory, opened at first use."""
+        if self._memory is None:
+            self._memory = Memory(self.pid)
+        return self._memory
+
+    def refresh(self) -> None:
+        """Read modules and the agent's state anew."""
+        self.modules = modules_of(self.pid)
+        [reply] = self.ask([Hello().request()])
+        self.state = int.from_bytes(reply.payload[:8], "little")
+        self.head = reply.payload[8 : 8 + protocol.STATE.size]
+        ours = build.source_hash().encode()
+        theirs = protocol.STATE.text(self.head, "build_id").rstrip(b"\0")
+        if theirs != ours[: len(theirs)]:
+            raise TargetProblem(
+                f"the agent in {self.pid} is build {theirs.decode(errors='replace')}, this is {ours.decode()}",
+                hint="detach with the version that attached",
+            )
+        self._read_tables()
+
+    def _read_tables(self) -> None:
+        count = min(protocol.STATE.get(self.head, "sites"), protocol.MAX_SITES)
+        raw = self.memory.read(self.state + protocol.STATE_SITES, count * 64)
+        self.sites = [_site(raw, i) for i in range(len(raw) // 64)]
+        raw = self.memory.read(self.state + protocol.STATE_ARENAS, protocol.MAX_ARENAS * 32)
+        self.arenas = []
+        for i in range(len(raw) // 32):
+            entry = protocol.ARENA.unpack(raw, 32 * i)
+            if entry["base"]:
+                self.arenas.append(ArenaEntry(entry["base"], entry["code_bytes"], entry["code_used"]))
+        raw = self.memory.read(self.state + protocol.STATE_REGIONS, protocol.MAX_REGIONS * 48)
+        self._regions = {}
+        for i in range(len(raw) // 48):
+            entry = protocol.STATE_REGION.unpack(raw, 48 * i)
+            if entry["base"] and not entry["offset"]:
+                self._regions[protocol.STATE_REGION.text(raw, "session", 48 * i)] = entry["base"]
+
+    def ask(self, requests: list[Request]) -> list[Reply]:
+        """Exchange frames; all must be answered with status 0.
+
+        Raises:
+            TargetProblem: one was refused.
+        """
+        replies = self.channel.exchange(requests)
+        for request, reply in zip(requests, replies, strict=True):
+            if reply.status:
+                raise TargetProblem(f"{self.pid} refused {request.op.name.lower()} (errno {-reply.status})")
+        return replies
+
+    # --- what images need to know ---
+
+    @property
+    def build_kind(self) -> str:
+        """Return which build of an image fits: `rseq` with a known thread block, else `plain`."""
+        return "rseq" if self.constant("rseq_offset") and self.constant("tid_offset") else "plain"
+
+    def constant(self, name: str) -> int:
+        """Return a constant of the state: `rseq_offset`, `tid_offset`, `process_page`, `agent_base`."""
+        return protocol.STATE.get(self.head, name)
+
+    def map_session(self, session: Session) -> int:
+        """Map a session's region into the process, once; returns its address there.
+
+        Raises:
+            TargetProblem: the process cannot open it.
+        """
+        region = session.region
+        if region.id not in self._regions:
+            request = map_request(0, region.id, 0, region.size, region.path)
+            [reply] = self.ask([request])
+            self._regions[region.id] = int.from_bytes(reply.payload, "little")
+        return self._regions[region.id]
+
+    def map_ring(self, session: Session, name: str) -> int:
+        """Map a ring of the session with its data twice; returns the address of its first page."""
+        key = (session.region.id, name)
+        if key not in self._rings:
+            offset, size = session.maps[name].ring
+            [reply] = self.ask([map_request(1, session.region.id, offset, size, session.region.path)])
+            self._rings[key] = int.from_bytes(reply.payload, "little")
+        return self._rings[key]
+
+    def resolve(self, session: Session, symbol: str) -> int:
+        """Return what a symbol of an image means in this process."""
+        if symbol.startswith("agent:"):
+            return self.constant("agent_base") + build.symbols()[symbol[6:]]
+        if symbol == "process":
+            return self.constant("process_page")
+        if symbol in ("rseq_offset", "tid_offset"):
+            return self.constant(symbol)
+        if symbol.startswith("ring:"):
+            return self.map_ring(session, symbol[5:])
+        offset = session.offset_of(symbol)
+        if offset is None:
+            raise TargetProblem(f"nothing is known about symbol '{symbol}'")
+        return self.map_session(session) + offset
+
+    # --- memory for code ---
+
+    def arena(self, low: int, high: int, size: int) -> ArenaEntry:
+        """Return an arena within reach of [low, high) with `size` free bytes, made when there is none.
+
+        Raises:
+            TargetProblem: there is no free address space near by.
+        """
+        for arena in self.arenas:
+            near = arena.base + arena.size - low < REACH and high - arena.base < REACH
+            if near and arena.size - arena.used >= size:
+                return arena
+        length = max(ARENA_BYTES, (size + PAGE - 1) & -PAGE)
+        for hint in self._free_places(low, high, length):
+            [reply] = self.channel.exchange([Request(Op.ARENA, struct.pack("<QII", hint, length, 0))])
+            if not reply.status:
+                self.arenas.append(ArenaEntry(hint, length, 0))
+                return self.arenas[-1]
+            if reply.status not in (-17, -12):
+                break
+        raise TargetProblem(f"no room for code near {low:#x} in {self.pid}")
+
+    def _free_places(self, low: int, high: int, length: int) -> list[int]:
+        """Return addresses of free gaps near a range: downwards first, as libraries are mapped downwards."""
+        taken = sorted((m.start, m.end) for m in read_maps(self.pid))
+        gaps = [(a[1], b[0]) for a, b in zip(taken, taken[1:], strict=False)]
+        if taken and taken[0][0] > 1 << 16:
+            gaps.insert(0, (1 << 16, taken[0][0]))
+        below = [((end - length) & -ARENA_STEP) for start, end in gaps if end <= low]
+        above = [((start + ARENA_STEP - 1) & -ARENA_STEP) for start, end in gaps if start >= high]
+        fits = [
+            at
+            for at in (*reversed(below), *above)
+            if any(start <= at and at + length <= end for start, end in gaps)
+            and high - at < REACH
+            and at + length - low < REACH
+        ]
+        return fits[:16]
+
+    def code_at(self, address: int, size: int) -> bytes:
+        """Return code as the program came with it: bytes under our own sites are put back in the copy."""
+        code = bytearray(self.memory.read(address, size))
+        for site in self.sites:
+            if site.state == SiteState.ARMED:
+                _overlay(code, address, site.at, site.live[: site.width])
+            if site.state != SiteState.FREE and site.hole:
+                _overlay(code, address, site.hole, b"\xcc" * 5)
+        return bytes(code)
+
+    def module_of(self, address: int) -> Module | None:
+        """Return the module whose text holds an address."""
+        return next((m for m in self.modules if m.contains(address)), None)
+
+    def text_ranges(self, addresses: list[int]) -> list[tuple[int, int, int]]:
+        """Return the executable mappings (start, end, protection) that hold these addresses."""
+        ranges = []
+        wanted = sorted(addresses)
+        for mapping in read_maps(self.pid):
+            if any(mapping.start <= a < mapping.end for a in wanted):
+                ranges.append((mapping.start, mapping.end, mapping.protection))
+        return ranges
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the process that was opened still runs."""
+        return process_start(self.pid) == self.start
+
+    def close(self) -> None:
+        """Let go of the channel; nothing in the process changes."""
+        self.channel.close()
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+
+def _overlay(code: bytearray, base: int, at: int, data: bytes) -> None:
+    for i, byte in enumerate(data):
+        if 0 <= at + i - base < len(code):
+            code[at + i - base] = byte
+
+
+def _site(raw: bytes, index: int) -> SiteEntry:
+    values = protocol.SITE.unpack(raw, 64 * index)
+    return SiteEntry(
+        index,
+        values["at"],
+        values["hole"],
+        values["kind"],
+        values["width"],
+        protocol.SITE.text(raw, "live", 64 * index),
+        protocol.SITE.text(raw, "want", 64 * index),
+        values["thunk"],
+        values["link"],
+        values["state"],
+    )
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process carries our agent's state."""
+    return bool(find_state(pid))
