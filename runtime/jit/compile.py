@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from runtime.errors import Unsupported
+from runtime.errors import Bug
 from runtime.helpers.table import HELPERS, Arg
-from runtime.jit import blob, context, disasm, llvm
+from runtime.jit import blob, cache, context, disasm, llvm
 from runtime.jit.convention import FRAMELESS, Inputs
 from runtime.jit.image import Image, Relocation
 from runtime.jit.lift import TAIL_CALL, lift
@@ -44,15 +44,6 @@ def wants_frame(verified: Verified) -> bool:
     return False
 
 
-def _lifted(
-    verified: Verified, maps: Mapping[str, MapSpec], build: Build, returns: bool, frame: bool | None
-) -> tuple[Unit, str]:
-    kind = verified.program.context
-    full = wants_frame(verified) if frame is None else frame and kind not in FRAMELESS
-    unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns)
-    return unit, lift(unit)
-
-
 def compile_program(
     verified: Verified,
     maps: Mapping[str, MapSpec],
@@ -60,24 +51,40 @@ def compile_program(
     *,
     returns: bool = False,
     frame: bool | None = None,
+    thread_maps: frozenset[str] = frozenset(),
 ) -> Image:
     """Compile one program for one build.
 
     `returns`: the thunk wants r0. `frame`: force (or forbid) a full context in memory; programs that call
-    each other by a program array must all have one.
+    each other by a program array must all have one. `thread_maps`: maps with an entry for each thread instead
+    of a hash (see `thread_keyed`). Images are kept on disk, except cheap ones.
 
     Raises:
         Unsupported: the program asks for what user space cannot serve.
     """
-    unit, text = _lifted(verified, maps, build, returns, frame)
-    laid = blob.read(llvm.compile_ir(text, cheap=build.cheap))
+    kind = verified.program.context
+    full = wants_frame(verified) if frame is None else frame and kind not in FRAMELESS
+    unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns, thread_maps=thread_maps)
+    if build.cheap:
+        return _compile(unit)
+    key = cache.image_key(verified, maps, build, (returns, full, sorted(thread_maps)))
+    image = cache.load_image(key)
+    if image is None:
+        image = _compile(unit)
+        cache.save_image(key, image)
+    return image
+
+
+def _compile(unit: Unit) -> Image:
+    name, build = unit.verified.program.name, unit.build
+    laid = blob.read(llvm.compile_ir(lift(unit), cheap=build.cheap))
     if laid.symbols.get("program") != 0:
-        raise Unsupported(f"program '{verified.program.name}' has no entry")
+        raise Bug(f"program '{name}' has no entry")
     relocations = tuple(
         Relocation(r.offset, r.kind, unit.symbols.get(r.symbol, r.symbol), r.addend) for r in laid.relocations
     )
     if not build.cheap:
-        disasm.check(verified.program.name, laid.code[: laid.text], returns=returns)
+        disasm.check(name, laid.code[: laid.text], returns=unit.returns)
     return _image(unit, laid, relocations)
 
 
