@@ -1,0 +1,123 @@
+"""From the text of a function probe to places in one process: which module, which functions, which bytes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from attachers.inject.frames import Request
+from attachers.target import Target
+from runtime.agent.protocol import Op
+from runtime.errors import AttachProblem, ObjectProblem
+from runtime.symbols.elf import ElfFile
+from runtime.symbols.functions import FunctionPoint, find, name_at, ranges_of
+from runtime.symbols.modules import Module
+
+
+def find_modules(target: Target, binary: str) -> list[Module]:
+    """Return the mapped modules that the binary part of a probe names: a path, a file name, `libc`, `*`.
+
+    Raises:
+        AttachProblem: the process has none of that name.
+    """
+    if binary == "*":
+        return target.modules
+    found = [m for m in target.modules if _is_named(m, binary)]
+    if not found:
+        import difflib  # lazy: only for the message
+
+        names = sorted({m.path.rpartition("/")[2] for m in target.modules})
+        near = difflib.get_close_matches(binary.rpartition("/")[2], names, 3, 0.5)
+        raise AttachProblem(f"no '{binary}' among the {len(names)} files mapped by {target.pid}", errno=2,
+                            hint=f"did you mean {' or '.join(near)}?" if near else f"mapped: {', '.join(names[:8])}")
+    return found
+
+
+def _is_named(module: Module, binary: str) -> bool:
+    name = module.path.rpartition("/")[2]
+    if "*" in binary:
+        import fnmatch  # lazy: patterns are rare
+
+        return fnmatch.fnmatchcase(module.path if "/" in binary else name, binary)
+    if "/" in binary:
+        return module.path == binary or _same_file(module, binary)
+    if name == binary or name.startswith(f"{binary}.so"):
+        return True
+    return _same_file(module, _found_in_path(binary))
+
+
+def _found_in_path(name: str) -> str:
+    for folder in os.environ.get("PATH", "").split(":"):
+        path = Path(folder or ".") / name
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    return ""
+
+
+def _same_file(module: Module, path: str) -> bool:
+    try:
+        status = os.stat(path)  # noqa: PTH116 # a path of the user, checked by inode only
+    except (OSError, ValueError):
+        return False
+    return status.st_ino == module.inode and f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}" == module.device
+
+
+def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPoint]:
+    """Return the places in one module that a function pattern means; IFUNCs become what they resolve to.
+
+    Raises:
+        AttachProblem: nothing matches.
+    """
+    points = find(module.elf, pattern)
+    return [p for p in (_implementation(target, module, p) for p in points) if p is not None]
+
+
+def _implementation(target: Target, module: Module, point: FunctionPoint) -> FunctionPoint | None:
+    """Ask the process which function an IFUNC stands for: its resolver takes no argument on x86-64."""
+    if not point.indirect:
+        return point
+    [reply] = target.ask([Request(Op.CALL, struct.pack("<Q", module.bias + point.address))])
+    address = int.from_bytes(reply.payload, "little") - module.bias
+    covering = ranges_of(module.elf).containing(address)
+    if covering and covering[0] == address:
+        return FunctionPoint(point.name, address, covering[1] - address, point.offset)
+    name, offset = name_at(module.elf, address)
+    if not name or offset:
+        return None
+    size = next(s.size for s in module.elf.functions if s.value == address)
+    return FunctionPoint(point.name, address, size, point.offset)
+
+
+def find_file(binary: str) -> str:
+    """Return the file that a probe's binary part means without a process: a path, a library, a command.
+
+    Raises:
+        AttachProblem: there is none.
+    """
+    candidates = [binary] if "/" in binary else [binary, *_library_paths(binary), _found_in_path(binary)]
+    for path in candidates:
+        if path and Path(path).is_file():
+            try:
+                ElfFile(path)
+            except ObjectProblem:
+                continue
+            return str(Path(path).resolve())
+    raise AttachProblem(f"uprobe target file '{binary}' does not exist or is not executable", errno=2,
+                        hint="give a path, a library's name such as libc.so.6, or a command in PATH")
+
+
+def _library_paths(name: str) -> list[str]:
+    """Return files of the loader's folders that a library name means (ld.so(8), default paths)."""
+    folders = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+               "/usr/local/lib"]
+    if not name.startswith("lib"):
+        return []
+    found = []
+    for folder in folders:
+        exact = Path(folder) / name
+        if exact.is_file():
+            found.append(str(exact))
+        elif Path(folder).is_dir():
+            found += sorted(str(p) for p in Path(folder).glob(f"{name}.so*"))
+    return found

@@ -1,0 +1,143 @@
+"""Functions of a native ELF file by name: exact, versioned, wildcard, with an offset, or by address."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from runtime.errors import AttachProblem
+from runtime.symbols.elf import IFUNC, ElfFile, Symbol
+from runtime.symbols.ranges import FunctionRanges
+
+_SUFFIX = re.compile(r"\.(cold|part|isra|constprop|lto_priv)(\.\d+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPoint:
+    """A place in a file: function `name` at virtual address `address` of `size` bytes, probed at `offset`.
+
+    `indirect`: the symbol is an IFUNC, so `address` is its resolver. `others`: parts elsewhere (`.cold`).
+    """
+
+    name: str
+    address: int
+    size: int
+    offset: int = 0
+    indirect: bool = False
+    others: tuple[tuple[int, int], ...] = ()
+
+
+@lru_cache(maxsize=64)
+def ranges_of(elf: ElfFile) -> FunctionRanges:
+    """Return the function bounds of a file, read once."""
+    return FunctionRanges(elf)
+
+
+def find(elf: ElfFile, text: str) -> list[FunctionPoint]:
+    """Return the places that a function pattern means, sorted by address; wildcards may give many.
+
+    Raises:
+        AttachProblem: nothing matches (2), or the offset is wrong (22).
+    """
+    if re.fullmatch(r"0x[0-9a-fA-F]+|\d+", text):
+        return [at_address(elf, int(text, 0))]
+    name, plus, offset = text.partition("+")
+    if plus and not re.fullmatch(r"0x[0-9a-fA-F]+|\d+", offset):
+        raise AttachProblem(f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16")
+    matches = _matching(elf, name)
+    if not matches:
+        raise unknown_function(elf, name)
+    points = [_point(elf, s, int(offset, 0) if plus else 0) for s in matches]
+    for point in points:
+        if point.offset and point.offset >= point.size:
+            raise AttachProblem(f"Offset outside the function bounds ('{point.name}' size is {point.size})", errno=22)
+    return [p for p in points if p.size]
+
+
+def _matching(elf: ElfFile, name: str) -> list[Symbol]:
+    """Return one symbol for each address that a name or pattern means."""
+    if "*" in name or "?" in name:
+        pattern = re.compile(".*".join(re.escape(part) for part in name.split("*")) + r"\Z", re.S)
+        keep_parts = "." in name
+        found = [s for s in elf.functions if pattern.match(s.name) and (keep_parts or not _SUFFIX.search(s.name))]
+    else:
+        base, at, version = name.partition("@")
+        wanted = version.lstrip("@")
+        found = [s for s in elf.functions if s.name == base and (not at or s.version == wanted)]
+        if not at and any(s.is_default for s in found):
+            found = [s for s in found if s.is_default]
+    first: dict[int, Symbol] = {}
+    for symbol in found:
+        if symbol.kind == IFUNC or symbol.value not in first:
+            first.setdefault(symbol.value, symbol)
+    return list(first.values())
+
+
+def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
+    size = symbol.size or _size_at(elf, symbol.value)
+    cold = [s for s in elf.functions if s.name == f"{symbol.name}.cold"] if len(elf.functions) < 200_000 else []
+    others = tuple((s.value, s.value + s.size) for s in cold)
+    return FunctionPoint(symbol.name, symbol.value, size, offset, symbol.kind == IFUNC, others)
+
+
+def _size_at(elf: ElfFile, address: int) -> int:
+    """Return the bytes from an address to the end of its function: by unwind entry, else to the next symbol."""
+    covering = ranges_of(elf).containing(address)
+    if covering:
+        return covering[1] - address
+    following = [s.value for s in elf.functions if s.value > address]
+    return min(following) - address if following else 0
+
+
+def at_address(elf: ElfFile, address: int) -> FunctionPoint:
+    """Return the place of a virtual address of the file.
+
+    Raises:
+        AttachProblem: it is in no function.
+    """
+    for symbol in elf.functions:
+        if symbol.value <= address < symbol.value + symbol.size:
+            point = _point(elf, symbol, address - symbol.value)
+            return point
+    covering = ranges_of(elf).containing(address)
+    if covering:
+        start, end = covering
+        return FunctionPoint(f"func_{start:x}", start, end - start, address - start)
+    raise AttachProblem(f"{address:#x} is in no function of {elf.path}", errno=22,
+                        hint="give an ELF virtual address inside a function")
+
+
+def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
+    """Return the error for a name that no function has, with near ones."""
+    import difflib  # lazy: only for the message
+
+    names = sorted({s.name for s in elf.functions})
+    near = difflib.get_close_matches(name, names, 3, 0.7) if len(names) < 200_000 else []
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    if not names:
+        hint = "the file has no symbols: give an address, or install its debug symbols. "
+    return AttachProblem(f"no symbol '{name}' in {elf.path} ({len(names):,} functions)", errno=2,
+                         hint=f"{hint}See: bpftime list 'uprobe:{elf.path}:*{name.strip('*')[1:4]}*'")
+
+
+@lru_cache(maxsize=4096)
+def name_at(elf: ElfFile, address: int) -> tuple[str, int]:
+    """Return the function at a virtual address and the offset in it; an empty name when there is none."""
+    best: Symbol | None = None
+    for symbol in _sorted(elf)[: _index(elf, address)][::-1][:8]:
+        if symbol.value <= address < symbol.value + max(symbol.size, 1):
+            best = symbol
+            break
+    return (best.name, address - best.value) if best else ("", 0)
+
+
+@lru_cache(maxsize=64)
+def _sorted(elf: ElfFile) -> tuple[Symbol, ...]:
+    return elf.functions
+
+
+def _index(elf: ElfFile, address: int) -> int:
+    from bisect import bisect_right
+
+    return bisect_right(_sorted(elf), address, key=lambda s: s.value)
