@@ -14,9 +14,9 @@ BAR = 52  # columns of a full histogram bar
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How text looks. The SGR sequences are empty without colour; `bar` is the width of a histogram bar.
+    r"""How text looks. The SGR sequences are empty without colour; `bar` is the width of a histogram bar.
 
-    `sanitise`: control bytes of traced strings are shown as `\\xNN` (the output is a terminal).
+    `sanitise`: control bytes of traced strings are shown as `\xNN` (the output is a terminal).
     """
 
     name: bytes = b""

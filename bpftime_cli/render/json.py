@@ -1,6 +1,6 @@
-"""JSON lines with bpftrace's types and spelling: blanks after `:` and between members, none in arrays.
+r"""JSON lines with bpftrace's types and spelling: blanks after `:` and between members, none in arrays.
 
-Integers that a double cannot hold exactly are strings; bytes that are no UTF-8 become `\\u00NN`.
+Integers that a double cannot hold exactly are strings; bytes that are no UTF-8 become `\u00NN`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _message(event: Event) -> str:
     text = f'"msg": {quoted(event.data if isinstance(event.data, bytes | str) else b"")}'
     if event.span is None:
         return text
-    return f'{text}, "filename": {quoted(event.span.file)}, "line": {event.span.line}, "col": {event.span.column}'
+    span = event.span
+    return f'{text}, "filename": {quoted(span.file)}, "line": {span.line}, "col": {span.column}'
 
 
 FORMS: dict[str, Callable[[Event], str]] = {

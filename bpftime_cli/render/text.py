@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 
 from bpftime_cli.render.base import Renderer, Style
-from runtime.events import Bucket, Event, Histogram, MapData, Stats, Value, key_text, text_of
+from runtime.events import Bucket, Event, Histogram, MapData, Value, key_text, text_of
 
 LABEL, COUNT = 16, 8  # columns
 EXACT = 1 << 24  # counts up to here are exact in the reference's float32

@@ -6,7 +6,9 @@ a later assignment in the next pass. Errors and warnings are those of the last p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from runtime.errors import Problem
 from runtime.lang import inference, tree
@@ -191,8 +193,8 @@ class Checker:
         if joined is None:
             self.fail(
                 node.at,
-                f"Argument mismatch for {node.name}: trying to access with arguments: '{kind}' when map expects"
-                f" arguments: '{facts.key}'",
+                f"Argument mismatch for {node.name}: trying to access with arguments: '{kind}' when map"
+                f" expects arguments: '{facts.key}'",
             )
         elif joined != facts.key:
             facts.key = joined
@@ -204,8 +206,8 @@ class Checker:
         if joined is None:
             self.fail(
                 node.at,
-                f"Type mismatch for {node.name}: trying to assign value of type '{kind}' when map already has a"
-                f" type '{facts.value}'",
+                f"Type mismatch for {node.name}: trying to assign value of type '{kind}' when map already has"
+                f" a type '{facts.value}'",
             )
         elif joined != facts.value:
             facts.value = joined
@@ -239,8 +241,8 @@ class Checker:
         if joined is None or (variable.fixed and not _fits(variable.type, kind)):
             self.fail(
                 target.at,
-                f"Type mismatch for {target.name}: trying to assign value of type '{kind}' when variable already"
-                f" has a type '{variable.type}'",
+                f"Type mismatch for {target.name}: trying to assign value of type '{kind}' when variable"
+                f" already has a type '{variable.type}'",
             )
         elif joined != variable.type and not variable.fixed:
             variable.type = joined
@@ -253,7 +255,8 @@ class Checker:
         """Type a block; its value's type."""
         self.scopes.append({})
         for statement in block.body:
-            STATEMENTS[type(statement)](self, statement)
+            rule: Callable[[Checker, Any], None] = STATEMENTS[type(statement)]
+            rule(self, statement)
         block.type = self.expr(block.value) if block.value is not None else NONE
         self.scopes.pop()
         return block.type
@@ -341,8 +344,8 @@ class Checker:
             return
         self.fail(
             node.value.at,
-            f"Map value '{kind}' cannot be assigned from one map to another. The function that returns this type"
-            f" must be called directly e.g. `{facts.name} = {kind.name}();`.",
+            f"Map value '{kind}' cannot be assigned from one map to another. The function that returns this"
+            f" type must be called directly e.g. `{facts.name} = {kind.name}();`.",
             f"cast it to an integer: (int64){self.source.text[node.value.at[0] : node.value.at[1]]}"
             if kind.castable
             else "",
@@ -434,7 +437,7 @@ def _short(kind: Type) -> str:
     return str(kind).rstrip("0123456789") if isinstance(kind, Int) else str(kind).partition("[")[0]
 
 
-STATEMENTS = {
+STATEMENTS: dict[type[tree.Statement], Callable[[Checker, Any], None]] = {
     tree.Let: Checker._let,
     tree.Assign: Checker._assign,
     tree.Do: Checker._do,

@@ -109,9 +109,10 @@ RENAMED = {
     "map_keys_max": "max_map_keys",
 }
 WITHOUT_EFFECT = frozenset(
-    "symbol_source max_type_res_iterations unstable_addr unstable_import unstable_macro unstable_map_decl".split()
+    ("symbol_source", "max_type_res_iterations")
+    + ("unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl")
 )
-ENVIRONMENT_ONLY = frozenset("btf kernel_build kernel_source vmlinux".split())
+ENVIRONMENT_ONLY = frozenset(["btf", "kernel_build", "kernel_source", "vmlinux"])
 STRLEN_MOST = 1 << 20  # bytes; one string, as large as a frame can be
 
 
@@ -145,16 +146,22 @@ def read_config(source: Source, settings: list[tree.Setting], environment: Mappi
     warnings: list[Problem] = []
     for setting in settings:
         _apply(source, setting, values, warnings)
-    for name, key in KEYS.items():
+    for key in KEYS.values():
         for prefix in ("BPFTRACE_", "BPFTIME_"):
-            text = environment.get(prefix + name.upper())
-            if text is not None:
-                values[name] = _checked(
-                    key, text, lambda why, n=prefix + name.upper(): Problem(f"{n}: {why}")
-                )
+            variable = prefix + key.name.upper()
+            if variable in environment:
+                values[key.name] = _from_environment(key, variable, environment[variable])
     if not 1 <= int(values["max_strlen"]) <= STRLEN_MOST:
         raise Problem(f"max_strlen must be 1 to {STRLEN_MOST}, not {values['max_strlen']}")
     return Config(values, tuple(warnings))
+
+
+def _from_environment(key: Key, variable: str, text: str) -> Value:
+    return _checked(key, text, lambda why: Problem(f"{variable}: {why}"))
+
+
+def _from_environment(key: Key, variable: str, text: str) -> Value:
+    return _checked(key, text, lambda why: Problem(f"{variable}: {why}"))
 
 
 def _checked(key: Key, value: Value, problem: Callable[[str], Problem]) -> Value:

@@ -46,6 +46,7 @@ def _contains(want: Int, have: Int) -> bool:
 
 
 def to_bool(g: Generator) -> None:
+    """Make the word in r0 0 or 1."""
     done = g.code.label()
     g.code.jump_if_constant("==", 0, 0, done)
     g.code.set(0, 1)
@@ -65,10 +66,12 @@ def read_type(kind: Type) -> Type:
 
 
 def signed_together(left: Type, right: Type) -> bool:
+    """Whether an operation on two words is signed."""
     return isinstance(left, Int) and isinstance(right, Int) and is_signed(left, right)
 
 
 def scale_of(kind: Type) -> int:
+    """Bytes that one step of a pointer is, else 1."""
     return max(1, kind.to.size) if isinstance(kind, Pointer) else 1
 
 

@@ -165,7 +165,7 @@ class Decoder:
 
     def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Decode a payload of at least `size` bytes."""
-        raise Problem("this record has no decoder")
+        raise Problem(f"a record of {len(payload)} bytes has no decoder ({resolver})")
 
 
 class PrintfDecoder(Decoder):

@@ -17,10 +17,10 @@ PRECEDENCE = {
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
 KEYWORDS = frozenset(
-    "break config continue comptime else fn for if import let macro offsetof return sizeof typeinfo typeof unroll"
-    " while true false".split()
-)
-RESERVED = frozenset("args ctx kstack nsecs pid tid ustack".split())
+    ("break", "config", "continue", "comptime", "else", "fn", "for", "if", "import", "let", "macro", "offsetof",
+     "return", "sizeof", "typeinfo", "typeof", "unroll", "while", "true", "false")
+)  # fmt: skip
+RESERVED = frozenset(["args", "ctx", "kstack", "nsecs", "pid", "tid", "ustack"])
 CAST_FOLLOWS = frozenset('$@"(-!~*&')
 
 
@@ -137,7 +137,7 @@ class ExpressionParser(Tokens):
             return self.block()
         if token.text == "(":
             return self._parenthesis()
-        self.fail("expected expression")
+        raise self.error("expected expression")
 
     def block(self) -> tree.Block:
         """Parse `{ … }`; statements are the subclass's."""

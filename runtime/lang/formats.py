@@ -150,12 +150,13 @@ def _spaced(value: Value) -> bytes:
     return _bytes(value).hex(" ").encode()
 
 
-GFP = (
-    (0x01, "DMA"), (0x02, "HIGHMEM"), (0x04, "DMA32"), (0x08, "MOVABLE"), (0x10, "RECLAIMABLE"), (0x20, "HIGH"),
-    (0x40, "IO"), (0x80, "FS"), (0x100, "ZERO"), (0x400, "DIRECT_RECLAIM"), (0x800, "KSWAPD_RECLAIM"),
-    (0x1000, "WRITE"), (0x2000, "NOWARN"), (0x4000, "RETRY_MAYFAIL"), (0x8000, "NOFAIL"), (0x10000, "NORETRY"),
-    (0x20000, "MEMALLOC"), (0x40000, "COMP"), (0x80000, "NOMEMALLOC"), (0x100000, "HARDWALL"),
-    (0x200000, "THISNODE"), (0x400000, "ACCOUNT"), (0x800000, "ZEROTAGS"),
+GFP = (  # bit, name without its prefix; linux/gfp_types.h
+    (0x01, "DMA"), (0x02, "HIGHMEM"), (0x04, "DMA32"), (0x08, "MOVABLE"), (0x10, "RECLAIMABLE"),
+    (0x20, "HIGH"), (0x40, "IO"), (0x80, "FS"), (0x100, "ZERO"), (0x400, "DIRECT_RECLAIM"),
+    (0x800, "KSWAPD_RECLAIM"), (0x1000, "WRITE"), (0x2000, "NOWARN"), (0x4000, "RETRY_MAYFAIL"),
+    (0x8000, "NOFAIL"), (0x10000, "NORETRY"), (0x20000, "MEMALLOC"), (0x40000, "COMP"),
+    (0x80000, "NOMEMALLOC"), (0x100000, "HARDWALL"), (0x200000, "THISNODE"), (0x400000, "ACCOUNT"),
+    (0x800000, "ZEROTAGS"),
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
 from runtime.lang.source import Source
 from runtime.lang.storage import FRAME, Storage
-from runtime.lang.types import BOOL, NONE, VOID, Type
+from runtime.lang.types import NONE, VOID, Type
 from runtime.lang.variables import Place, Variable
 
 CONTEXT = 6  # register

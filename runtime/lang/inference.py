@@ -205,18 +205,21 @@ def _unary(c: Checker, node: tree.Unary) -> Type:
     if kind == UNKNOWN:
         return UNKNOWN
     if node.op == "*":
-        if isinstance(kind, Int):
-            return settled(kind)
-        if isinstance(kind, Pointer) and kind.to.word:
-            return kind.to
-        if isinstance(kind, Pointer):
-            return c.fail(node.at, f"Can not dereference type '{kind}'. Its pointee has no value.")
-        return c.fail(node.at, f"Can not dereference type '{kind}'. It is not a pointer.")
+        return _dereference(c, node, kind)
     if node.op == "!" and (isinstance(kind, Int | Pointer) or kind == BOOL):
         return BOOL
     if isinstance(kind, Int) and node.op in "-~":
         return Int(8, kind.signed)
     return c.fail(node.at, f"The {node.op} operator can not be used on expressions of type '{kind}'")
+
+
+def _dereference(c: Checker, node: tree.Unary, kind: Type) -> Type:
+    if isinstance(kind, Int):
+        return settled(kind)
+    if isinstance(kind, Pointer) and kind.to.word:
+        return kind.to
+    why = "Its pointee has no value." if isinstance(kind, Pointer) else "It is not a pointer."
+    return c.fail(node.at, f"Can not dereference type '{kind}'. {why}")
 
 
 def _binary(c: Checker, node: tree.Binary) -> Type:
@@ -233,6 +236,10 @@ def operator_type(c: Checker, node: tree.Node, op: str, left: Type, right: Type)
         return _logical(c, node, op, left, right)
     if op in COMPARISONS:
         return _comparison(c, node, op, left, right)
+    return _combined(c, node, op, left, right)
+
+
+def _combined(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> Type:
     if isinstance(left, Int) and isinstance(right, Int):
         return _arithmetic(c, node, op, left, right)
     if isinstance(left, Pointer) and isinstance(right, Int) and op in "+-":
@@ -249,7 +256,8 @@ def _arithmetic(c: Checker, node: tree.Node, op: str, left: Int, right: Int) -> 
     if op in "/%" and signed and not (left.flexible and right.flexible):
         c.warn(
             node.at,
-            f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)",
+            f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence"
+            " warning)",
         )
     return Int(8, signed or op == "-")
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
+from runtime.errors import Problem
 from runtime.lang.source import At, Source
 
 LAYOUT = re.compile(r"(?:[ \t\r\n\f\v]+|//[^\n]*|/\*[\s\S]*?(?:\*/|\Z))*")
@@ -56,7 +57,11 @@ class Tokens:
 
     def fail(self, text: str, at: At | None = None, hint: str = "") -> NoReturn:
         """Raise a syntax error at a place, else at the current token."""
-        raise self.source.problem(at or self.peek_at(), "syntax: " + text, hint)
+        raise self.error(text, at, hint)
+
+    def error(self, text: str, at: At | None = None, hint: str = "") -> Problem:
+        """Make a syntax error at a place, else at the current token."""
+        return self.source.problem(at or self.peek_at(), "syntax: " + text, hint)
 
     def skip_layout(self) -> int:
         """Move over blanks and comments; give the new position."""
@@ -82,7 +87,7 @@ class Tokens:
             elif start >= len(self.text):
                 self._token = Token("end", "", (start, start))
             else:
-                self._bad(start)
+                raise self._bad(start)
         return self._token
 
     def _bad(self, start: int) -> NoReturn:
@@ -178,7 +183,7 @@ class Tokens:
             return bytes([int(digits, 16)])
         if other in "xX":
             self.fail("invalid hex escape sequence", at)
-        self.fail(f"invalid escape character '\\{other}'", at)
+        raise self.error(f"invalid escape character '\\{other}'", at)
 
 
 INTEGER = re.compile(r"(?P<digits>[0-9_]+)(?:[eE](?P<exponent>[0-9_]+))?(?P<suffix>[A-Za-z]*)")
@@ -233,7 +238,7 @@ def _exponent(value: int, exponent: str, text: str) -> int:
         raise ValueError(f"coefficient part of scientific literal must be in range (1,9), got: {value}")
     if exponent[0] == "0" or len(exponent) > 2:
         raise ValueError(f"invalid exponent: {text}")
-    return int(value) * 10 ** int(exponent)
+    return value * 10 ** int(exponent, 10)
 
 
 def _suffix(value: int, suffix: str, text: str) -> int:

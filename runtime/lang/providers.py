@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-
-from runtime.lang.suggest import near
 from runtime.lang.source import At, Source
+from runtime.lang.suggest import near
 from runtime.types import ContextKind
 
 KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
@@ -22,9 +21,9 @@ UNSERVED = "{0} probes are not served"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One kind of probe. `least` and `most` count the parts behind the name; `context` None: refused with `reason`.
+    """One kind of probe. `least` and `most` count the parts behind the name.
 
-    `arguments`: `argN` is there; `result`: `retval` is; `registers`: `reg()`, `func` are; `tracer`: fires in
+    `context` None: refused with `reason`. `arguments`: `argN` is there; `result`: `retval` is; `registers`: `reg()`, `func` are; `tracer`: fires in
     the tracer, so its names are final.
     """
 

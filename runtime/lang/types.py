@@ -6,8 +6,9 @@ live in memory in the C layout given here; host decoders and programs both use i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +363,8 @@ NAMED_INTS: dict[str, Type] = {
     "uint8": UINT8, "uint16": UINT16, "uint32": UINT32, "uint64": UINT64,
     "int8_t": INT8, "int16_t": INT16, "int32_t": INT32, "int64_t": INT64,
     "uint8_t": UINT8, "uint16_t": UINT16, "uint32_t": UINT32, "uint64_t": UINT64,
-    "s8": INT8, "s16": INT16, "s32": INT32, "s64": INT64, "u8": UINT8, "u16": UINT16, "u32": UINT32, "u64": UINT64,
+    "s8": INT8, "s16": INT16, "s32": INT32, "s64": INT64,
+    "u8": UINT8, "u16": UINT16, "u32": UINT32, "u64": UINT64,
     "__s8": INT8, "__s16": INT16, "__s32": INT32, "__s64": INT64,
     "__u8": UINT8, "__u16": UINT16, "__u32": UINT32, "__u64": UINT64,
     "char": INT8, "short": INT16, "int": INT32, "long": INT64, "unsigned": UINT32,
@@ -408,27 +410,12 @@ def join_ints(a: Int, b: Int) -> Int:
     return Int(min(2 * size, 8), True)
 
 
-def join(a: Type, b: Type) -> Type | None:
-    """Least upper bound of two types, or None where there is none."""
-    if a == b or b == UNKNOWN:
-        return a
-    if a == UNKNOWN:
-        return b
-    if isinstance(a, Int) and isinstance(b, Int):
-        return join_ints(a, b)
-    if isinstance(a, String) and isinstance(b, String):
-        return String(max(a.capacity, b.capacity))
-    if isinstance(a, Buffer) and isinstance(b, Buffer):
-        return Buffer(max(a.capacity, b.capacity))
-    if isinstance(a, Tuple) and isinstance(b, Tuple):
-        return _join_tuples(a, b)
-    if isinstance(a, Pointer) and isinstance(b, Pointer):
-        return a if b.to == VOID else b if a.to == VOID else None
-    return _join_aggregates(a, b)
+def _join_pointers(a: Pointer, b: Pointer) -> Type | None:
+    return a if b.to == VOID else b if a.to == VOID else None
 
 
-def _join_aggregates(a: Type, b: Type) -> Type | None:
-    if isinstance(a, Aggregate) and isinstance(b, Aggregate) and a.name == b.name and a.numbers == b.numbers:
+def _join_aggregates(a: Aggregate, b: Aggregate) -> Type | None:
+    if a.name == b.name and a.numbers == b.numbers:
         return Aggregate(a.name, a.signed or b.signed, a.numbers)
     return None
 
@@ -440,3 +427,22 @@ def _join_tuples(a: Tuple, b: Tuple) -> Type | None:
     items = [join(x, y) for x, y in zip(a.items, other, strict=True)]
     found = [item for item in items if item is not None]
     return Tuple(tuple(found), a.names) if len(found) == len(items) else None
+
+
+# Rows take two types of their own class.
+JOINS: dict[type[Type], Callable[[Any, Any], Type | None]] = {
+    Int: join_ints,
+    String: lambda a, b: String(max(a.capacity, b.capacity)),
+    Buffer: lambda a, b: Buffer(max(a.capacity, b.capacity)),
+    Tuple: _join_tuples,
+    Pointer: _join_pointers,
+    Aggregate: _join_aggregates,
+}
+
+
+def join(a: Type, b: Type) -> Type | None:
+    """Least upper bound of two types, or None where there is none."""
+    if UNKNOWN in (a, b) or a == b:
+        return a if b == UNKNOWN else b
+    rule = JOINS.get(type(a)) if type(a) is type(b) else None
+    return rule(a, b) if rule else None

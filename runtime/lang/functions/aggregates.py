@@ -62,19 +62,21 @@ def _lhist(c: Checker, call: tree.Call) -> Type:
     low, high, step = (c.literal(arg, "lhist()") for arg in call.args[1:])
     if _signed(c, call) is None or not all(isinstance(arg, tree.Integer) for arg in call.args[1:]):
         return UNKNOWN
-    if low < 0 or high < 0:
-        return c.fail(call.at, "lhist() min and max must be non-negative")
-    if step < 1:
-        return c.fail(call.args[3].at, f"lhist() step must be >= 1 ({step} provided)")
-    if low > high:
-        return c.fail(call.at, f"lhist() min must be less than max (provided min {low} and max {high})")
-    if step > high - low:
-        return c.fail(call.at, f"lhist() step must be smaller than max - min (provided step {step})")
-    if (high - low) // step > BUCKETS:
-        return c.fail(
-            call.at, f"lhist() too many buckets, must be <= {BUCKETS} (would need {(high - low) // step})"
-        )
+    if error := _range_error(low, high, step):
+        return c.fail(call.at, error)
     return Aggregate("lhist", True, (low, high, step))
+
+
+def _range_error(low: int, high: int, step: int) -> str:
+    needed = (high - low) // max(1, step)
+    rules = (
+        (low < 0 or high < 0, "lhist() min and max must be non-negative"),
+        (step < 1, f"lhist() step must be >= 1 ({step} provided)"),
+        (low > high, f"lhist() min must be less than max (provided min {low} and max {high})"),
+        (needed > BUCKETS, f"lhist() too many buckets, must be <= {BUCKETS} (would need {needed})"),
+        (step > high - low, f"lhist() step must be smaller than max - min (provided step {step})"),
+    )
+    return next((text for wrong, text in rules if wrong), "")
 
 
 def _tseries(c: Checker, call: tree.Call) -> Type:

@@ -80,8 +80,8 @@ def _check_print(c: Checker, call: tree.Call) -> Type:
         if c.loops:
             c.warn(
                 call.at,
-                "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. The map"
-                " will likely be updated before the runtime can 'print' it.",
+                "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior."
+                " The map will likely be updated before the runtime can 'print' it.",
             )
         return VOID
     if limits:

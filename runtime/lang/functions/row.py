@@ -42,9 +42,7 @@ def arity_error(name: str, given: int, least: int, most: int) -> str:
     """Say what is wrong with the number of arguments, or nothing."""
     if least <= given <= most:
         return ""
-    plural = "argument" if (least if given < least else most) == 1 else "arguments"
-    if least == most:
-        return f"{name}() requires {'one argument' if least == 1 else f'{least} {plural}'} ({given} provided)"
-    if given < least:
-        return f"{name}() requires at least {'one argument' if least == 1 else f'{least} {plural}'} ({given} provided)"
-    return f"{name}() takes up to {'one argument' if most == 1 else f'{most} {plural}'} ({given} provided)"
+    wanted = least if given < least else most
+    shown = "one argument" if wanted == 1 else f"{wanted} arguments"
+    how = "requires" if least == most else "requires at least" if given < least else "takes up to"
+    return f"{name}() {how} {shown} ({given} provided)"

@@ -1,0 +1,129 @@
+"""Run a script in this process: compile, verify, make native code, call its programs, print what they sent.
+
+`begin` and `end` probes run once, `interval` probes once each between them, and uprobe programs as often as
+`calls` says, with those arguments. Return probes cannot run here: their context is made by a thunk.
+"""
+
+from __future__ import annotations
+
+from bpftime_cli.messages import report
+from bpftime_cli.render import FORMATS
+from runtime.errors import Problem
+from runtime.events import Action, Event
+from runtime.jit import local
+from runtime.jit.compile import compile_program
+from runtime.jit.sandbox import Sandbox
+from runtime.jit.unit import Build
+from runtime.lang import Options, Script, compile_script
+from runtime.maps.layout import possible_cpus
+from runtime.shm.ring import RingReader
+from runtime.verify.check import verify
+
+
+class Names:
+    """A resolver that knows nothing but the script's own probes."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def probe_name(self, cookie: int) -> str:
+        return self.script.probes[cookie].text if cookie < len(self.script.probes) else "?"
+
+    def symbol(self, pid: int, address: int) -> str:
+        return f"{address:#x}"
+
+    def username(self, uid: int) -> str:
+        return "root" if uid == 0 else str(uid)
+
+
+class Session:
+    """One script with its maps; `out` and `err` collect what it prints."""
+
+    def __init__(self, script: Script, form: str = "text") -> None:
+        self.script = script
+        self.specs = {spec.name: spec for spec in script.object.maps}
+        self.sandbox = Sandbox(script.object.maps, possible_cpus())
+        build = Build(local.agent().build_kind, possible_cpus(), "vdso", cheap=True)
+        self.images = {
+            program.name: compile_program(verify(program, self.specs), self.specs, build)
+            for program in script.object.programs
+        }
+        self.out, self.err = bytearray(), bytearray()
+        self.renderer = FORMATS[form](self.out.extend, self.err.extend)
+        self.names = Names(script)
+        self.code: int | None = None
+        self.ring: RingReader | None = None
+        if ".events" in self.specs:
+            view = self.sandbox.views[".events"]
+            data = self.sandbox.symbols["map:.events"] - self.sandbox.base
+            self.ring = RingReader(view.region, data, self.specs[".events"].max_entries)
+
+    def call(self, program: str, *arguments: int) -> None:
+        """Run one program and print what it sent."""
+        self.sandbox.program(self.images[program])(*arguments)
+        self.drain()
+
+    def drain(self) -> None:
+        for payload in self.ring.drain() if self.ring else []:
+            item = self.script.decode_record(payload, self.names)
+            if isinstance(item, Event):
+                self.renderer.write(item)
+            else:
+                self.act(item)
+
+    def act(self, action: Action) -> None:
+        if action.what == "exit":
+            self.code = action.code if self.code is None else self.code
+            return
+        decoder, view = self.script.maps[action.map], self.sandbox.views[action.map]
+        if action.what == "print":
+            self.show(action.map, action.top, action.div)
+        elif action.what == "clear":
+            decoder.clear(view)
+        else:
+            decoder.zero(view)
+
+    def show(self, name: str, top: int = 0, div: int = 0, at_exit: bool = False) -> None:
+        items = self.sandbox.views[name].items()
+        event = self.script.maps[name].decode(items, self.names, top, div, at_exit=at_exit)
+        if event is not None:
+            self.renderer.write(event)
+
+    def run(self, calls: list[list[int]]) -> int:
+        """Run everything in the order of a real session; give the exit status."""
+        providers = {probe.program: probe.provider for probe in self.script.probes}
+        for wanted in ("begin", "interval", "uprobe", "end"):
+            for program, provider in providers.items():
+                if provider != wanted or (self.code is not None and wanted != "end"):
+                    continue
+                for arguments in calls if provider == "uprobe" else [[]]:
+                    self.call(program, *arguments)
+        self.renderer.finish()
+        if self.script.config.flag("print_maps_on_exit"):
+            for name in self.script.maps:
+                self.show(name, at_exit=True)
+        return self.code or 0
+
+
+def run_script(
+    text: str, *, params: tuple[str, ...] = (), calls: list[list[int]] | None = None, form: str = "text"
+) -> tuple[int, str, str]:
+    """Compile and run; give status, stdout and stderr as a command would."""
+    try:
+        script = compile_script(text, "stdin", Options(params=params))
+    except Problem as problem:
+        return problem.status, "", report(problem)
+    session = Session(script, form)
+    status = session.run(calls or [])
+    err = "".join(report_warning(warning) for warning in script.warnings)
+    return (
+        status,
+        session.out.decode("utf-8", "surrogateescape"),
+        err + session.err.decode("utf-8", "replace"),
+    )
+
+
+def report_warning(warning: Problem) -> str:
+    from bpftime_cli.messages import Message, show
+
+    return show(Message("WARNING", str(warning), warning.span, warning.hint))
