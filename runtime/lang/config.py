@@ -109,9 +109,9 @@ RENAMED = {
     "map_keys_max": "max_map_keys",
 }
 WITHOUT_EFFECT = frozenset(
-    ("symbol_source", "max_type_res_iterations")
-    + ("unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl")
-)
+    ("symbol_source", "max_type_res_iterations",
+     "unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl")
+)  # fmt: skip
 ENVIRONMENT_ONLY = frozenset(["btf", "kernel_build", "kernel_source", "vmlinux"])
 STRLEN_MOST = 1 << 20  # bytes; one string, as large as a frame can be
 
@@ -154,10 +154,6 @@ def read_config(source: Source, settings: list[tree.Setting], environment: Mappi
     if not 1 <= int(values["max_strlen"]) <= STRLEN_MOST:
         raise Problem(f"max_strlen must be 1 to {STRLEN_MOST}, not {values['max_strlen']}")
     return Config(values, tuple(warnings))
-
-
-def _from_environment(key: Key, variable: str, text: str) -> Value:
-    return _checked(key, text, lambda why: Problem(f"{variable}: {why}"))
 
 
 def _from_environment(key: Key, variable: str, text: str) -> Value:

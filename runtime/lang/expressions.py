@@ -17,8 +17,8 @@ PRECEDENCE = {
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
 KEYWORDS = frozenset(
-    ("break", "config", "continue", "comptime", "else", "fn", "for", "if", "import", "let", "macro", "offsetof",
-     "return", "sizeof", "typeinfo", "typeof", "unroll", "while", "true", "false")
+    ("break", "config", "continue", "comptime", "else", "fn", "for", "if", "import", "let", "macro",
+     "offsetof", "return", "sizeof", "typeinfo", "typeof", "unroll", "while", "true", "false")
 )  # fmt: skip
 RESERVED = frozenset(["args", "ctx", "kstack", "nsecs", "pid", "tid", "ustack"])
 CAST_FOLLOWS = frozenset('$@"(-!~*&')

@@ -238,7 +238,8 @@ def _exponent(value: int, exponent: str, text: str) -> int:
         raise ValueError(f"coefficient part of scientific literal must be in range (1,9), got: {value}")
     if exponent[0] == "0" or len(exponent) > 2:
         raise ValueError(f"invalid exponent: {text}")
-    return value * 10 ** int(exponent, 10)
+    scale: int = 10 ** int(exponent)
+    return value * scale
 
 
 def _suffix(value: int, suffix: str, text: str) -> int:

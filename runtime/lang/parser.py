@@ -68,8 +68,8 @@ class StatementParser(ExpressionParser):
         if token.kind == "op" and token.text in ASSIGNMENTS:
             if isinstance(value, tree.Item | tree.Member):
                 self.fail(
-                    "Tuples and records are immutable once created. Consider creating a new value and assigning"
-                    " it instead.",
+                    "Tuples and records are immutable once created. Consider creating a new value and"
+                    " assigning it instead.",
                     value.at,
                 )
             if not isinstance(value, tree.Scratch | tree.MapAccess):

@@ -30,7 +30,7 @@ class Names:
         return self.script.probes[cookie].text if cookie < len(self.script.probes) else "?"
 
     def symbol(self, pid: int, address: int) -> str:
-        return f"{address:#x}"
+        return f"{address:#x}" if pid else "?"
 
     def username(self, uid: int) -> str:
         return "root" if uid == 0 else str(uid)
