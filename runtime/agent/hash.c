@@ -238,7 +238,6 @@ static s64 insert(struct map *map, const u8 *key, const void *value, u64 flags)
 	entry->hash = hash;
 	__atomic_store_n(&entry->next, first, __ATOMIC_RELEASE);
 	bucket_unlock(bucket, at);
-	__atomic_fetch_add(&map->count, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -312,7 +311,6 @@ HELPER s64 hash_delete(struct map *map, const void *key)
 	if (at >= map->max_entries)
 		return -E_NOENT;
 	entry_give(map, at);
-	__atomic_fetch_sub(&map->count, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

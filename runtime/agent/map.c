@@ -4,6 +4,8 @@
 typedef u64 (*map_callback)(struct map *map, void *key, void *value, u64 data, u64 zero, void *shared);
 
 HELPER void *hash_lookup_any(struct map *map, const void *key);
+HELPER void *thread_find(struct map *map, const void *key);
+HELPER s64 thread_forget(struct map *map, const void *key, u64 values);
 HELPER u64 hash_next(struct map *map, u64 at);
 HELPER u64 hash_index(struct map *map, const void *key);
 HELPER void *hash_key_at(struct map *map, u64 at);
@@ -18,9 +20,15 @@ HELPER u64 current_cpu(void)
 	return cpu & 0xfff;
 }
 
+// A hash without buckets has an entry for each thread instead (threadmap.c).
+static int is_thread(const struct map *map)
+{
+	return map->type == MAP_HASH && map->index == map->self;
+}
+
 static int is_hash(const struct map *map)
 {
-	return map->type == MAP_HASH || map->type == MAP_PERCPU_HASH;
+	return (map->type == MAP_HASH && !is_thread(map)) || map->type == MAP_PERCPU_HASH;
 }
 
 static int is_array(const struct map *map)
@@ -40,6 +48,8 @@ static u64 own_cell(struct map *map)
 
 HELPER void *map_lookup(struct map *map, const void *key)
 {
+	if (is_thread(map))
+		return thread_find(map, key);
 	if (is_hash(map))
 		return hash_lookup_any(map, key);
 	if (!is_array(map) || *(const u32 *)key >= map->max_entries)
@@ -65,7 +75,15 @@ HELPER void *map_lookup_cpu(struct map *map, const void *key, u64 cpu)
 HELPER s64 map_update(struct map *map, const void *key, const void *value, u64 flags)
 {
 	u32 index = *(const u32 *)key;
+	void *found;
 
+	if (is_thread(map)) {
+		found = thread_find(map, key);
+		if (!found)
+			return -E_NOTSUP; // only a thread itself can make its entry
+		copy_words(found, value, map->value_size);
+		return 0;
+	}
 	if (is_hash(map))
 		return hash_update(map, key, value, flags);
 	if (!is_array(map) || flags > UPDATE_EXIST)
@@ -80,6 +98,8 @@ HELPER s64 map_update(struct map *map, const void *key, const void *value, u64 f
 
 HELPER s64 map_delete(struct map *map, const void *key)
 {
+	if (is_thread(map))
+		return thread_forget(map, key, 0);
 	return is_hash(map) ? hash_delete(map, key) : -E_INVAL;
 }
 
@@ -169,6 +189,8 @@ HELPER s64 map_clear(struct map *map)
 {
 	u64 at;
 
+	if (is_thread(map))
+		return thread_forget(map, 0, 0);
 	if (is_array(map)) {
 		for (u32 cell = 0; cell < map->cells; cell++)
 			zero_words(array_value(map, 0, cell), (u64)map->stride * map->max_entries / 8);
@@ -188,6 +210,8 @@ HELPER s64 map_clear(struct map *map)
 // Zero every value and keep the keys.
 HELPER s64 map_zero(struct map *map)
 {
+	if (is_thread(map))
+		return thread_forget(map, 0, 1);
 	if (!is_hash(map))
 		return map_clear(map);
 	for (u64 at = hash_next(map, FREE_END); at != FREE_END; at = hash_next(map, at)) {

@@ -125,7 +125,7 @@ def image_key(
     shapes = [
         (
             *(spec.name, spec.kind, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
-            *(spec.added_only, spec.initial),
+            *(spec.added_only, spec.thread_keyed, spec.initial),
         )
         for spec in (maps[name] for name in used)
     ]

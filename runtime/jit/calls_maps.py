@@ -30,7 +30,7 @@ def lookup(site: Site) -> str:
         result = site.invoke("map_lookup", [site.code.get(1), site.arg(2)])
     elif spec.kind in ARRAYS:
         result = _array(site, spec)
-    elif spec.name in site.unit.thread_maps:
+    elif spec.thread_keyed:
         result = site.invoke("thread_lookup", [_head(site), site.unit.address("region"), site.arg(2)])
     elif spec.kind in HASHES:
         suffix = KEY_ROUTINES.get(spec.key_size, "any")
@@ -64,7 +64,7 @@ def _array(site: Site, spec: MapSpec) -> str:
 def update(site: Site) -> str:
     """Emit map_update_elem."""
     spec = site.spec
-    if spec is not None and spec.name in site.unit.thread_maps:
+    if spec is not None and spec.thread_keyed:
         region = site.unit.address("region")
         return site.invoke("thread_update", [_head(site), region, *(site.arg(n) for n in (2, 3, 4))])
     suffix = "map"
@@ -77,7 +77,7 @@ def update(site: Site) -> str:
 def delete(site: Site) -> str:
     """Emit map_delete_elem."""
     spec = site.spec
-    if spec is not None and spec.name in site.unit.thread_maps:
+    if spec is not None and spec.thread_keyed:
         return site.invoke("thread_delete", [_head(site), site.unit.address("region"), site.arg(2)])
     return site.invoke("map_delete", [_head(site), site.arg(2)])
 

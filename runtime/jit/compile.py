@@ -51,23 +51,21 @@ def compile_program(
     *,
     returns: bool = False,
     frame: bool | None = None,
-    thread_maps: frozenset[str] = frozenset(),
 ) -> Image:
     """Compile one program for one build.
 
     `returns`: the thunk wants r0. `frame`: force (or forbid) a full context in memory; programs that call
-    each other by a program array must all have one. `thread_maps`: maps with an entry for each thread instead
-    of a hash (see `thread_keyed`). Images are kept on disk, except cheap ones.
+    each other by a program array must all have one. Images are kept on disk, except cheap ones.
 
     Raises:
         Unsupported: the program asks for what user space cannot serve.
     """
     kind = verified.program.context
     full = wants_frame(verified) if frame is None else frame and kind not in FRAMELESS
-    unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns, thread_maps=thread_maps)
+    unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns)
     if build.cheap:
         return _compile(unit)
-    key = cache.image_key(verified, maps, build, (returns, full, sorted(thread_maps)))
+    key = cache.image_key(verified, maps, build, (returns, full))
     image = cache.load_image(key)
     if image is None:
         image = _compile(unit)
@@ -108,6 +106,7 @@ def _image(unit: Unit, laid: blob.Blob, relocations: tuple[Relocation, ...]) -> 
     )
 
 
+DELETE = 3  # helper map_delete_elem
 MAP_SYMBOLS = frozenset(("map", "head", "ring", "progs"))
 FAULT_USERS = frozenset(f"agent:load_{n}" for n in (1, 2, 4, 8)) | {
     "agent:probe_read",
@@ -116,10 +115,16 @@ FAULT_USERS = frozenset(f"agent:load_{n}" for n in (1, 2, 4, 8)) | {
 
 
 def thread_keyed(programs: Iterable[Verified]) -> frozenset[str]:
-    """Name the maps whose every access, in all these programs, has a key that is the thread's id."""
+    """Name the maps whose every access, in all these programs, has a key that is the thread's id.
+
+    Only maps that are deleted from: entries of threads that have ended are not kept for ever. The caller sets
+    `MapSpec.thread_keyed` for those that are plain hashes before anything is laid out or compiled.
+    """
+    programs = list(programs)
     good: dict[str, bool] = {}
     for verified in programs:
         for call in verified.calls.values():
             if call.map:
                 good[call.map] = good.get(call.map, True) and call.key_is_tid
-    return frozenset(name for name, yes in good.items() if yes)
+    deleted = {call.map for verified in programs for call in verified.calls.values() if call.helper == DELETE}
+    return frozenset(name for name, yes in good.items() if yes and name in deleted)

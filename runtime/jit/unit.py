@@ -49,7 +49,6 @@ class Unit:
     declarations: dict[str, str] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=lambda: {"fuel": 0})
     inherited: list[str] = field(default_factory=list)
-    thread_maps: frozenset[str] = frozenset()
 
     def symbol(self, name: str, size: int = 8) -> str:
         """Give the IR name of a symbol of the target, declared as `size` bytes of data."""

@@ -29,8 +29,9 @@ HASHES = frozenset((MapKind.HASH, MapKind.PERCPU_HASH))
 PER_CPU = frozenset((MapKind.PERCPU_ARRAY, MapKind.PERCPU_HASH))
 RINGS = frozenset((MapKind.RINGBUF, MapKind.PERF_EVENT_ARRAY))
 PERF_RING = 1 << 20
+THREADS = 4096  # slots of the region (runtime/agent/protocol.py THREAD_SLOTS)
 # Offsets in the header that readers use; the whole is `struct map` of map.h.
-FREE_HEAD, FRESH, COUNT, DROPS, CELLS, SELF = 64, 72, 80, 88, 156, 176
+FRESH, DROPS = 72, 88
 ZERO_SEED = 0x40
 
 
@@ -109,6 +110,9 @@ def _layout(spec: MapSpec, cpus: int) -> MapLayout:
         block = power(block)  # the CPU's offset is a shift instead of a multiplication
     if spec.kind in ARRAYS:
         return MapLayout(stride, cells, block, 0, 0, 0, HEADER, HEADER, up(HEADER + cells * block, LINE))
+    if spec.thread_keyed:
+        entry = ENTRY_HEAD + up(spec.key_size, 8) + stride
+        return MapLayout(stride, 1, 0, entry, 0, 0, HEADER, HEADER, up(HEADER + entry * THREADS, LINE))
     entry = ENTRY_HEAD + up(spec.key_size, 8) + (stride if cells == 1 else 0)
     buckets = power(2 * spec.max_entries)
     data = HEADER + 8 * buckets

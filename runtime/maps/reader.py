@@ -57,6 +57,8 @@ class MapView:
             return self._value(index) if index < self.spec.max_entries else None
         if self.spec.kind not in shape.HASHES:
             return None
+        if self.spec.thread_keyed:
+            return dict(self._hash_items()).get(key)
         index = self._call("hash_index", self._key(key)) & 0xFFFFFFFF
         return self._value(index) if index < self.spec.max_entries else None
 
@@ -64,7 +66,7 @@ class MapView:
         """Count the entries: of a hash those that exist, of an array all."""
         if self.spec.kind not in shape.HASHES:
             return self.spec.max_entries
-        return min(int(self._word(shape.COUNT)), self.spec.max_entries)
+        return len(self._live()[0])
 
     def drops(self) -> int:
         """Count updates that were lost since the map was full or busy."""
@@ -77,19 +79,28 @@ class MapView:
     def _bytes(self, start: int, size: int) -> bytes:
         return bytes(self.region[self.offset + start : self.offset + start + size])
 
-    def _hash_items(self) -> list[tuple[bytes, bytes]]:
-        plan, spec = self.layout, self.spec
-        used = min(self._word(shape.FRESH), spec.max_entries)
+    def _live(self) -> tuple[list[int], bytes]:
+        """Give the numbers of the entries that exist, and a copy of all entries ever used."""
+        plan = self.layout
+        if self.spec.thread_keyed:
+            entries = self._bytes(plan.data, plan.entry * shape.THREADS)
+            used_words = memoryview(entries).cast("I")[:: plan.entry // 4].tolist()
+            return [at for at, used in enumerate(used_words) if used], entries
+        used = min(self._word(shape.FRESH), self.spec.max_entries)
         buckets = memoryview(self._bytes(plan.index, 8 * plan.buckets)).cast("I")[::2].tolist()
         entries = self._bytes(plan.data, plan.entry * used)
         words = memoryview(entries).cast("I")
         nexts = words[:: plan.entry // 4].tolist() if used else []
         hashes = words[1 :: plan.entry // 4].tolist() if used else []
-        live = list(_chains(buckets, nexts, hashes))
+        return list(_chains(buckets, nexts, hashes)), entries
+
+    def _hash_items(self) -> list[tuple[bytes, bytes]]:
+        plan, spec = self.layout, self.spec
+        live, entries = self._live()
         starts = [at * plan.entry + shape.ENTRY_HEAD for at in live]
         keys = [entries[start : start + spec.key_size] for start in starts]
         if plan.cells > 1:
-            values = self._values(used)
+            values = self._values(len(entries) // plan.entry)
             return [(key, values[at]) for key, at in zip(keys, live, strict=True)]
         skip = shape.up(spec.key_size, 8)
         size = spec.value_size

@@ -24,6 +24,7 @@ class MapSpec:
 
     `added_only`: values are only ever added to with atomic adds (script aggregations), so the map has
     one block of values a CPU and one shared block ("cells"), summed when read.
+    `thread_keyed`: a HASH whose every key in every program is the thread's id, so it has one entry a thread.
     `initial`: bytes of entry 0 (data sections); None is all zero. `key_type`/`value_type`: BTF ids, 0 none.
     """
 
@@ -40,3 +41,4 @@ class MapSpec:
     initial: bytes | None = None
     inner: MapSpec | None = None
     added_only: bool = False
+    thread_keyed: bool = False
