@@ -4,8 +4,12 @@
 typedef u64 (*map_callback)(struct map *map, void *key, void *value, u64 data, u64 zero, void *shared);
 
 HELPER void *hash_lookup_any(struct map *map, const void *key);
-HELPER void *thread_find(struct map *map, const void *key);
-HELPER s64 thread_forget(struct map *map, const void *key, u64 values);
+HELPER void *thread_lookup_any(struct map *map, const void *key);
+HELPER s64 thread_update_any(struct map *map, const void *key, const void *value, u64 flags);
+HELPER s64 thread_delete_any(struct map *map, const void *key);
+HELPER u64 thread_next(struct map *map, u64 at);
+HELPER void *thread_key_at(struct map *map, u64 at);
+HELPER s64 thread_reset(struct map *map, u64 values);
 HELPER u64 hash_next(struct map *map, u64 at);
 HELPER u64 hash_index(struct map *map, const void *key);
 HELPER void *hash_key_at(struct map *map, u64 at);
@@ -49,7 +53,7 @@ static u64 own_cell(struct map *map)
 HELPER void *map_lookup(struct map *map, const void *key)
 {
 	if (is_thread(map))
-		return thread_find(map, key);
+		return thread_lookup_any(map, key);
 	if (is_hash(map))
 		return hash_lookup_any(map, key);
 	if (!is_array(map) || *(const u32 *)key >= map->max_entries)
@@ -75,15 +79,9 @@ HELPER void *map_lookup_cpu(struct map *map, const void *key, u64 cpu)
 HELPER s64 map_update(struct map *map, const void *key, const void *value, u64 flags)
 {
 	u32 index = *(const u32 *)key;
-	void *found;
 
-	if (is_thread(map)) {
-		found = thread_find(map, key);
-		if (!found)
-			return -E_NOTSUP; // only a thread itself can make its entry
-		copy_words(found, value, map->value_size);
-		return 0;
-	}
+	if (is_thread(map))
+		return thread_update_any(map, key, value, flags);
 	if (is_hash(map))
 		return hash_update(map, key, value, flags);
 	if (!is_array(map) || flags > UPDATE_EXIST)
@@ -99,7 +97,7 @@ HELPER s64 map_update(struct map *map, const void *key, const void *value, u64 f
 HELPER s64 map_delete(struct map *map, const void *key)
 {
 	if (is_thread(map))
-		return thread_forget(map, key, 0);
+		return thread_delete_any(map, key);
 	return is_hash(map) ? hash_delete(map, key) : -E_INVAL;
 }
 
@@ -164,6 +162,15 @@ HELPER s64 map_for_each(struct map *map, map_callback call, u64 data, u64 flags,
 		}
 		return seen;
 	}
+	if (is_thread(map)) {
+		for (at = thread_next(map, 0); at != ~0ULL; at = thread_next(map, at + 1), seen++) {
+			void *key = thread_key_at(map, at);
+
+			if (call(map, key, (u8 *)key + ((map->key_size + 7) & ~7u), data, 0, shared))
+				return seen + 1;
+		}
+		return seen;
+	}
 	if (!is_hash(map))
 		return -E_INVAL;
 	for (at = hash_next(map, FREE_END); at != FREE_END && seen <= map->max_entries; at = next, seen++) {
@@ -190,7 +197,7 @@ HELPER s64 map_clear(struct map *map)
 	u64 at;
 
 	if (is_thread(map))
-		return thread_forget(map, 0, 0);
+		return thread_reset(map, 0);
 	if (is_array(map)) {
 		for (u32 cell = 0; cell < map->cells; cell++)
 			zero_words(array_value(map, 0, cell), (u64)map->stride * map->max_entries / 8);
@@ -211,7 +218,7 @@ HELPER s64 map_clear(struct map *map)
 HELPER s64 map_zero(struct map *map)
 {
 	if (is_thread(map))
-		return thread_forget(map, 0, 1);
+		return thread_reset(map, 1);
 	if (!is_hash(map))
 		return map_clear(map);
 	for (u64 at = hash_next(map, FREE_END); at != FREE_END; at = hash_next(map, at)) {

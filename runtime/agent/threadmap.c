@@ -1,13 +1,15 @@
-// Hash maps whose every key is the thread's id: one entry a thread, no hash, no lock, a single writer.
+// Hash maps whose every key is the thread's id: each key has one writer, so there are no locks and no chains.
 //
-// The region's slot table gives each thread of each process a number; {process slot, thread id} names the
-// owner. The entry keeps its key, so one left by a thread that has ended reads as missing to the next owner.
+// An entry is looked for at a few places from the one its key names. Deleting keeps the key, so that the next
+// update of the same thread finds its entry with plain loads and stores; only taking an entry is atomic. An
+// entry that is kept but empty is given to another thread when no fresh one is left near.
 #include "map.h"
 
-enum { SLOT_PROBES = 8, SYS_TKILL = 200, PROCESS_DEAD = 3 };
+enum { PLACES = 8 };
+enum { FREE = 0, USED = 1, KEPT = 2, TAKING = 3 };
 
 struct thread_entry {
-	u32 used, spare;
+	u32 state, spare;
 	u8 key[];
 };
 
@@ -16,139 +18,154 @@ static inline __attribute__((always_inline)) int same(const u8 *a, const u8 *b, 
 	for (; size >= 8; size -= 8, a += 8, b += 8)
 		if (*(const u64 *)a != *(const u64 *)b)
 			return 0;
+	if (size >= 4) {
+		if (*(const u32 *)a != *(const u32 *)b)
+			return 0;
+		size -= 4, a += 4, b += 4;
+	}
 	for (; size; size--)
 		if (*a++ != *b++)
 			return 0;
 	return 1;
 }
 
-static inline struct thread_entry *entry_at(struct map *map, u64 index)
+// Thread ids follow one another, so their low bits spread best; longer keys are mixed.
+static inline __attribute__((always_inline)) u32 place_of(const u8 *key, u32 size)
 {
-	return (struct thread_entry *)(map_region(map) + map->data + index * map->entry);
+	u64 sum = 0;
+
+	if (size == 4 || size == 8)
+		return *(const u32 *)key;
+	for (; size >= 8; size -= 8, key += 8)
+		__asm__("crc32q %1, %0" : "+r"(sum) : "rm"(*(const u64 *)key));
+	for (; size; size--, key++)
+		__asm__("crc32b %1, %0" : "+r"(sum) : "rm"(*key));
+	return (u32)sum;
 }
 
-static inline void *value_of(struct map *map, struct thread_entry *entry)
+static inline __attribute__((always_inline)) struct thread_entry *entry_at(struct map *map, u32 place)
 {
-	return entry->key + ((map->key_size + 7) & ~7u);
+	return (struct thread_entry *)(map_region(map) + map->data + (u64)(place & map->mask) * map->entry);
 }
 
-// A slot's owner is gone when its process is marked dead, or it is a thread of ours that has ended.
-static int is_free_again(struct region *region, u64 owner, u32 own_process)
+static inline void *value_of(struct thread_entry *entry, u32 key_size)
 {
-	struct process *table = (struct process *)((u8 *)region + region->process_table);
-	u32 process = (u32)owner;
-
-	if (process < region->process_count && table[process].state == PROCESS_DEAD)
-		return 1;
-	return process == own_process && sys(SYS_TKILL, owner >> 32, 0) == -E_SRCH;
+	return entry->key + ((key_size + 7) & ~7u);
 }
 
-static HELPER s64 claim(struct region *region, u64 *table, u64 own, u32 start, u32 mask)
+// The key's entry, used or kept; null where it has none.
+static inline __attribute__((always_inline)) struct thread_entry *find(struct map *map, const u8 *key, u32 size)
 {
-	for (u32 pass = 0; pass < 2; pass++) {
-		for (u32 i = 0; i < SLOT_PROBES; i++) {
-			u32 index = (start + i) & mask;
-			u64 owner = __atomic_load_n(&table[2 * index], __ATOMIC_RELAXED);
+	u32 place = place_of(key, size);
 
-			if (owner && (!pass || !is_free_again(region, owner, (u32)own)))
+	for (u32 i = 0; i < PLACES; i++) {
+		struct thread_entry *entry = entry_at(map, place + i);
+
+		if (entry->state && same(entry->key, key, size))
+			return entry;
+	}
+	return 0;
+}
+
+static HELPER struct thread_entry *take(struct map *map, const u8 *key)
+{
+	for (u32 wanted = FREE; wanted <= KEPT; wanted += KEPT) {
+		for (u32 i = 0; i < PLACES; i++) {
+			struct thread_entry *entry = entry_at(map, place_of(key, map->key_size) + i);
+			u32 state = wanted;
+
+			if (!__atomic_compare_exchange_n(&entry->state, &state, TAKING, 0, __ATOMIC_ACQ_REL,
+							 __ATOMIC_RELAXED))
 				continue;
-			if (__atomic_compare_exchange_n(&table[2 * index], &owner, own, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-				return index;
+			copy_words(entry->key, key, map->key_size);
+			return entry;
 		}
 	}
-	return -1;
+	__atomic_fetch_add(&map->drops[DROP_FULL], 1, __ATOMIC_RELAXED);
+	return 0;
 }
 
-// The caller's entry, null where the slot table has no room for it.
-static inline __attribute__((always_inline)) struct thread_entry *own_entry(struct map *map, struct region *region)
+static inline __attribute__((always_inline)) void *lookup(struct map *map, const u8 *key, u32 size)
 {
-	u64 *table = (u64 *)((u8 *)region + region->slot_table); // two words a slot, the first is the owner
-	u32 tid = agent_tid(), mask = region->slot_count - 1;
-	u64 own = (u64)tid << 32 | agent_slot(region);
-	s64 index;
+	struct thread_entry *entry = find(map, key, size);
 
-	for (u32 i = 0; i < SLOT_PROBES; i++)
-		if (table[2 * ((tid + i) & mask)] == own)
-			return entry_at(map, (tid + i) & mask);
-	index = claim(region, table, own, tid, mask);
-	return index < 0 ? 0 : entry_at(map, (u64)index);
+	return entry && entry->state == USED ? value_of(entry, size) : 0;
 }
 
-HELPER void *thread_lookup(struct map *map, struct region *region, const void *key)
+static inline __attribute__((always_inline)) s64 update(struct map *map, const u8 *key, const void *value, u64 flags,
+							u32 size)
 {
-	struct thread_entry *entry = own_entry(map, region);
-
-	return entry && entry->used && same(entry->key, key, map->key_size) ? value_of(map, entry) : 0;
-}
-
-HELPER s64 thread_update(struct map *map, struct region *region, const void *key, const void *value, u64 flags)
-{
-	struct thread_entry *entry = own_entry(map, region);
-	int found;
+	struct thread_entry *entry = find(map, key, size);
+	int exists = entry && entry->state == USED;
 
 	if (flags > UPDATE_EXIST)
 		return -E_INVAL;
-	if (!entry) {
-		__atomic_fetch_add(&map->drops[DROP_FULL], 1, __ATOMIC_RELAXED);
-		return -E_2BIG;
-	}
-	found = entry->used && same(entry->key, key, map->key_size);
-	if (flags == UPDATE_NOEXIST && found)
+	if (flags == UPDATE_NOEXIST && exists)
 		return -E_EXIST;
-	if (flags == UPDATE_EXIST && !found)
+	if (flags == UPDATE_EXIST && !exists)
 		return -E_NOENT;
-	copy_words(value_of(map, entry), value, map->value_size);
-	if (!found)
-		copy_words(entry->key, key, map->key_size);
-	__atomic_store_n(&entry->used, 1, __ATOMIC_RELEASE);
+	if (!entry)
+		entry = take(map, key);
+	if (!entry)
+		return -E_2BIG;
+	copy_words(value_of(entry, size), value, map->value_size);
+	__atomic_store_n(&entry->state, USED, __ATOMIC_RELEASE);
 	return 0;
 }
 
-HELPER s64 thread_delete(struct map *map, struct region *region, const void *key)
+static inline __attribute__((always_inline)) s64 forget(struct map *map, const u8 *key, u32 size)
 {
-	struct thread_entry *entry = own_entry(map, region);
+	struct thread_entry *entry = find(map, key, size);
 
-	if (!entry || !entry->used || !same(entry->key, key, map->key_size))
+	if (!entry || entry->state != USED)
 		return -E_NOENT;
-	__atomic_store_n(&entry->used, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&entry->state, KEPT, __ATOMIC_RELEASE);
 	return 0;
 }
 
-// For the tracer: the next used entry's number from `at` on, or all bits set.
+#define OPERATIONS(suffix, size)                                                                                   \
+	HELPER void *thread_lookup_##suffix(struct map *map, const void *key)                                      \
+	{                                                                                                          \
+		return lookup(map, key, size);                                                                     \
+	}                                                                                                          \
+	HELPER s64 thread_update_##suffix(struct map *map, const void *key, const void *value, u64 flags)          \
+	{                                                                                                          \
+		return update(map, key, value, flags, size);                                                       \
+	}                                                                                                          \
+	HELPER s64 thread_delete_##suffix(struct map *map, const void *key)                                        \
+	{                                                                                                          \
+		return forget(map, key, size);                                                                     \
+	}
+
+OPERATIONS(4, 4)
+OPERATIONS(8, 8)
+OPERATIONS(16, 16)
+OPERATIONS(any, map->key_size)
+
+// Number of the next entry in use from `at` on, all bits set at the end.
 HELPER u64 thread_next(struct map *map, u64 at)
 {
-	u32 slots = ((struct region *)map_region(map))->slot_count;
-
-	for (; at < slots; at++)
-		if (__atomic_load_n(&entry_at(map, at)->used, __ATOMIC_ACQUIRE))
+	for (; at <= map->mask; at++)
+		if (__atomic_load_n(&entry_at(map, (u32)at)->state, __ATOMIC_ACQUIRE) == USED)
 			return at;
 	return ~0ULL;
 }
 
-// For the tracer: the value of any thread's key.
-HELPER void *thread_find(struct map *map, const void *key)
+HELPER void *thread_key_at(struct map *map, u64 at)
 {
-	for (u64 at = thread_next(map, 0); at != ~0ULL; at = thread_next(map, at + 1))
-		if (same(entry_at(map, at)->key, key, map->key_size))
-			return value_of(map, entry_at(map, at));
-	return 0;
+	return entry_at(map, (u32)at)->key;
 }
 
-// For the tracer: forget a key, all keys (`key` null), or only zero the values (`values`).
-HELPER s64 thread_forget(struct map *map, const void *key, u64 values)
+// Forget all keys, or only zero their values.
+HELPER s64 thread_reset(struct map *map, u64 values)
 {
-	s64 done = key ? -E_NOENT : 0;
-
 	for (u64 at = thread_next(map, 0); at != ~0ULL; at = thread_next(map, at + 1)) {
-		struct thread_entry *entry = entry_at(map, at);
+		struct thread_entry *entry = entry_at(map, (u32)at);
 
-		if (key && !same(entry->key, key, map->key_size))
-			continue;
 		if (values)
-			zero_words(value_of(map, entry), map->stride / 8);
+			zero_words(value_of(entry, map->key_size), map->stride / 8);
 		else
-			__atomic_store_n(&entry->used, 0, __ATOMIC_RELEASE);
-		done = 0;
+			__atomic_store_n(&entry->state, KEPT, __ATOMIC_RELEASE);
 	}
-	return done;
+	return 0;
 }

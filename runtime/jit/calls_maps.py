@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from runtime.jit.calls import Site
     from runtime.maps.spec import MapSpec
 
-KEY_ROUTINES = {4: "4", 8: "8", 16: "16"}
+SPECIAL_KEYS = frozenset((4, 8, 16))  # key sizes with routines of their own
+
+
+def _suffix(spec: MapSpec) -> str:
+    return str(spec.key_size) if spec.key_size in SPECIAL_KEYS else "any"
 
 
 def _head(site: Site) -> str:
@@ -31,10 +35,9 @@ def lookup(site: Site) -> str:
     elif spec.kind in ARRAYS:
         result = _array(site, spec)
     elif spec.thread_keyed:
-        result = site.invoke("thread_lookup", [_head(site), site.unit.address("region"), site.arg(2)])
+        result = site.invoke(f"thread_lookup_{_suffix(spec)}", [_head(site), site.arg(2)])
     elif spec.kind in HASHES:
-        suffix = KEY_ROUTINES.get(spec.key_size, "any")
-        result = site.invoke(f"hash_lookup_{suffix}", [_head(site), site.arg(2)])
+        result = site.invoke(f"hash_lookup_{_suffix(spec)}", [_head(site), site.arg(2)])
     else:
         result = site.invoke("map_lookup", [_head(site), site.arg(2)])
     return result
@@ -65,12 +68,11 @@ def update(site: Site) -> str:
     """Emit map_update_elem."""
     spec = site.spec
     if spec is not None and spec.thread_keyed:
-        region = site.unit.address("region")
-        return site.invoke("thread_update", [_head(site), region, *(site.arg(n) for n in (2, 3, 4))])
-    suffix = "map"
-    if spec is not None and spec.kind == MapKind.HASH and not spec.added_only:
-        suffix = f"hash_{spec.key_size}" if spec.key_size in KEY_ROUTINES and spec.value_size == 8 else "map"
-    name = "map_update" if suffix == "map" else f"hash_update_{spec.key_size}_8" if spec else "map_update"
+        arguments = [_head(site), *(site.arg(n) for n in (2, 3, 4))]
+        return site.invoke(f"thread_update_{_suffix(spec)}", arguments)
+    name = "map_update"
+    if spec is not None and spec.kind == MapKind.HASH and not spec.added_only and spec.value_size == 8:
+        name = f"hash_update_{spec.key_size}_8" if spec.key_size in SPECIAL_KEYS else name
     return site.invoke(name, [_head(site), *(site.arg(n) for n in (2, 3, 4))])
 
 
@@ -78,7 +80,7 @@ def delete(site: Site) -> str:
     """Emit map_delete_elem."""
     spec = site.spec
     if spec is not None and spec.thread_keyed:
-        return site.invoke("thread_delete", [_head(site), site.unit.address("region"), site.arg(2)])
+        return site.invoke(f"thread_delete_{_suffix(spec)}", [_head(site), site.arg(2)])
     return site.invoke("map_delete", [_head(site), site.arg(2)])
 
 

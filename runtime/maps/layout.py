@@ -29,7 +29,7 @@ HASHES = frozenset((MapKind.HASH, MapKind.PERCPU_HASH))
 PER_CPU = frozenset((MapKind.PERCPU_ARRAY, MapKind.PERCPU_HASH))
 RINGS = frozenset((MapKind.RINGBUF, MapKind.PERF_EVENT_ARRAY))
 PERF_RING = 1 << 20
-THREADS = 4096  # slots of the region (runtime/agent/protocol.py THREAD_SLOTS)
+MIN_THREADS, MAX_THREADS = 1 << 12, 1 << 16  # entries of a map with one for each thread
 # Offsets in the header that readers use; the whole is `struct map` of map.h.
 FRESH, DROPS = 72, 88
 ZERO_SEED = 0x40
@@ -112,13 +112,19 @@ def _layout(spec: MapSpec, cpus: int) -> MapLayout:
         return MapLayout(stride, cells, block, 0, 0, 0, HEADER, HEADER, up(HEADER + cells * block, LINE))
     if spec.thread_keyed:
         entry = ENTRY_HEAD + up(spec.key_size, 8) + stride
-        return MapLayout(stride, 1, 0, entry, 0, 0, HEADER, HEADER, up(HEADER + entry * THREADS, LINE))
+        slots = thread_slots(spec)
+        return MapLayout(stride, 1, 0, entry, 0, 0, HEADER, HEADER, up(HEADER + entry * slots, LINE))
     entry = ENTRY_HEAD + up(spec.key_size, 8) + (stride if cells == 1 else 0)
     buckets = power(2 * spec.max_entries)
     data = HEADER + 8 * buckets
     values = up(data + entry * spec.max_entries, LINE)
     end = values if cells == 1 else values + cells * block
     return MapLayout(stride, cells, block, entry, buckets, HEADER, data, values, up(end, LINE))
+
+
+def thread_slots(spec: MapSpec) -> int:
+    """Give the entries of a map with one for each thread: a power of two, and more than are asked for."""
+    return min(max(power(2 * spec.max_entries), MIN_THREADS), MAX_THREADS)
 
 
 def ring_bytes(spec: MapSpec) -> int:
@@ -142,6 +148,8 @@ def initialise(
     if spec.flags & ZERO_SEED and spec.kind in HASHES:
         seed = 0
     extra = ring_bytes(spec) if spec.kind in RINGS else layout.buckets
+    if spec.thread_keyed:
+        extra = thread_slots(spec)
     _HEAD.pack_into(
         region,
         offset,

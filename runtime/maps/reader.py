@@ -83,9 +83,9 @@ class MapView:
         """Give the numbers of the entries that exist, and a copy of all entries ever used."""
         plan = self.layout
         if self.spec.thread_keyed:
-            entries = self._bytes(plan.data, plan.entry * shape.THREADS)
+            entries = self._bytes(plan.data, plan.entry * shape.thread_slots(self.spec))
             used_words = memoryview(entries).cast("I")[:: plan.entry // 4].tolist()
-            return [at for at, used in enumerate(used_words) if used], entries
+            return [at for at, used in enumerate(used_words) if used == 1], entries
         used = min(self._word(shape.FRESH), self.spec.max_entries)
         buckets = memoryview(self._bytes(plan.index, 8 * plan.buckets)).cast("I")[::2].tolist()
         entries = self._bytes(plan.data, plan.entry * used)
