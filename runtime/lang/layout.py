@@ -6,5 +6,5 @@ from runtime.lang.types import Type
 
 
 def stored_size(kind: Type) -> int:
-    """Bytes of a value of its own: words take 8, the rest is rounded up to 8."""
-    return 8 if kind.word else (kind.size + 7) & ~7
+    """Bytes of a value of its own: words take 8, the rest is rounded up to 8; nothing takes none."""
+    return 8 if kind.word else max(8, (kind.size + 7) & ~7)

@@ -78,7 +78,7 @@ def write_stored(g: Generator, node: tree.Expr, place: Place, kind: Type) -> Non
         g.code.store(place, 0, 8)
         return
     write(g, node, place, kind)
-    if kind.size % 8:
+    if kind.size < stored_size(kind):
         zero(g, place + kind.size, stored_size(kind) - kind.size)
 
 
@@ -109,6 +109,8 @@ def _write_tuple(g: Generator, node: tree.Tuple | tree.Record, place: Place, kin
 
 def gaps(g: Generator, place: Place, kind: Tuple) -> None:
     """Clear the padding between and behind the items of a tuple."""
+    if not kind.items:
+        return
     ends = [offset + item.size for offset, item in zip(kind.offsets, kind.items, strict=True)]
     for end, begin in zip(ends, [*kind.offsets[1:], kind.size], strict=True):
         if end < begin:
