@@ -143,7 +143,9 @@ class LocalProgram:
         if ctypes.CDLL(None).mprotect(ctypes.c_void_p(self.address), size, mmap.PROT_READ | mmap.PROT_EXEC):
             raise Bug("a page of code cannot be made executable")
         result = ctypes.c_uint64 if image.returns else None
-        self._call = ctypes.CFUNCTYPE(result, *[ctypes.c_uint64] * 6)(self.address)
+        # Words lie where a C call puts its seventh argument and those behind it.
+        self._count = 6 + len(image.words)
+        self._call = ctypes.CFUNCTYPE(result, *[ctypes.c_uint64] * self._count)(self.address)
 
     def _resolve(self, symbol: str) -> int:
         local = agent()
@@ -163,7 +165,7 @@ class LocalProgram:
     def __call__(self, *arguments: int) -> int:
         """Call the program; give r0, or 0 where the image has no result."""
         words = [argument & MASK64 for argument in arguments]
-        return self._call(*words, *[0] * (6 - len(words))) or 0
+        return self._call(*words, *[0] * (self._count - len(words))) or 0
 
     def repeat(self, count: int, *arguments: int) -> tuple[int, float]:
         """Call the program `count` times with up to two arguments; give the last r0 and ns a call."""
