@@ -7,6 +7,7 @@ worker costs that worker; the programs behind it go to a new one. Results come i
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import queue
 import signal
@@ -164,6 +165,7 @@ def _start() -> _Worker:
         return _Worker(pid, ours)
     try:
         ours.close()
+        faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _serve(theirs)
