@@ -199,6 +199,7 @@ _ROWS = (
 
 HELPERS: dict[int, Helper] = {row.id: row for row in _ROWS}
 FRAME, LOG2, AGG_MAX, ZERO, COPY, STRING_COMPARE, CELLS_SUM, SESSION_START = range(100000, 100008)
+POISON = 0xBAD2310  # call that stands for a CO-RE relocation without a target (libbpf's number)
 
 
 def name_of(number: int) -> str:
@@ -212,6 +213,8 @@ def reason_of(number: int) -> str:
     """Why a helper cannot be called, "" when it can."""
     if number in HELPERS:
         return ""
+    if number == POISON:
+        return "uses a field or type that does not exist in the target (CO-RE relocation)"
     if number in REFUSED:
         name, reason = REFUSED[number]
         return f"helper bpf_{name} ({number}) {reason}"
