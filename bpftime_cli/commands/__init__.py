@@ -1,0 +1,12 @@
+"""One file a command: its options and help, and a call into the pipeline."""
+
+from __future__ import annotations
+
+import typer
+
+from bpftime_cli.commands import trace
+
+
+def register(app: typer.Typer) -> None:
+    """Add every command to the application, in the order of the help."""
+    trace.register(app)

@@ -1,0 +1,88 @@
+"""The two streams: data on stdout (or a file), talk on stderr; colour decided for each apart.
+
+The only door to rich, and only for tables; events never pass through it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from bpftime_cli import messages
+from runtime.errors import Problem
+
+CHOICES = ("auto", "always", "never")
+
+
+def wants_colour(choice: str, *, is_terminal: bool) -> bool:
+    """Return whether a stream gets colour: the option, then NO_COLOR, FORCE_COLOR, TERM, then the stream."""
+    if choice in ("always", "never"):
+        return choice == "always"
+    env = os.environ
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("CLICOLOR_FORCE") or env.get("FORCE_COLOR"):
+        return True
+    return is_terminal and env.get("TERM") != "dumb"
+
+
+@dataclass
+class Console:
+    """Where data and talk go. `quiet` silences notes, `warnings` says whether warnings are shown."""
+
+    out: BinaryIO
+    colour: str = "auto"
+    quiet: bool = False
+    warnings: bool = True
+    verbose: int = 0
+
+    @classmethod
+    def standard(cls) -> Console:
+        """Return the console of the process's own streams."""
+        return cls(sys.stdout.buffer)
+
+    def data(self, text: bytes) -> None:
+        """Write data."""
+        self.out.write(text)
+
+    def talk(self, text: bytes) -> None:
+        """Write to stderr, bytes as they are; a closed stderr loses them."""
+        if sys.stderr is None:
+            return
+        try:
+            sys.stderr.buffer.write(text)
+            sys.stderr.buffer.flush()
+        except (OSError, ValueError):
+            return
+
+    def note(self, text: str, level: int = 0) -> None:
+        """Tell something on stderr, from verbosity `level` on; never with -q."""
+        if not self.quiet and self.verbose >= level:
+            self.talk(text.encode("utf-8", "surrogateescape") + b"\n")
+
+    def problem(self, problem: Problem) -> None:
+        """Show an error with place and hint."""
+        self.talk(messages.report(problem, colour=self._err_colour()).encode("utf-8", "surrogateescape"))
+
+    def warn(self, warnings: Iterable[Problem | str]) -> None:
+        """Show warnings."""
+        if not self.warnings:
+            return
+        for warning in warnings:
+            problem = Problem(warning) if isinstance(warning, str) else warning
+            message = messages.Message("WARNING", str(problem), problem.span, problem.hint)
+            self.talk(messages.show(message, colour=self._err_colour()).encode("utf-8", "surrogateescape"))
+
+    def _err_colour(self) -> bool:
+        return wants_colour(self.colour, is_terminal=sys.stderr is not None and sys.stderr.isatty())
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table as data: two blanks between columns, nothing cut."""
+        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+        for row in (head, *rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            self.data(line.encode("utf-8", "surrogateescape") + b"\n")
+        self.out.flush()

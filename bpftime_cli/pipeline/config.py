@@ -1,0 +1,43 @@
+"""What the user asked for, checked and frozen; everything below takes it and no command-line values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One trace. `command` is the launched program's argv, empty for none; times in seconds."""
+
+    program: str = ""
+    file: str = "stdin"
+    params: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    command: tuple[str, ...] = ()
+    output: str = ""
+    format: str = "text"
+    buffering: str = "line"
+    quiet: bool = False
+    warnings: bool = True
+    verbose: int = 0
+    stages: tuple[str, ...] = ()
+    dry_run: bool = False
+    unsafe: bool = False
+    inject: str = "ptrace"
+    return_swap: bool = False
+    follow: bool | None = None
+    duration: float = 0.0
+    max_events: int = 0
+    interval: float = 0.0
+    clear: bool = False
+    exit_code: bool = False
+    fail_on: frozenset[str] = frozenset()
+    ready_fd: int = -1
+    ring_bytes: int = 64 << 20
+    session: str = ""
+    colour: str = "auto"
+
+    @property
+    def has_target(self) -> bool:
+        """Return whether a process was named or is to be launched."""
+        return bool(self.pids or self.command)

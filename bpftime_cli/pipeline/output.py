@@ -1,0 +1,164 @@
+"""From the ring and the maps to the renderer: decodes records in order and carries out their actions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from bpftime_cli.console import Console, wants_colour
+from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.resolver import Names
+from bpftime_cli.render import FORMATS, PLAIN, Style, bar_width
+from runtime.errors import Problem, UsageProblem
+from runtime.events import Action, Event
+from runtime.lang.script import Script
+from runtime.shm.ring import RingReader
+from runtime.shm.session import Session
+
+RING = ".events"
+DRAIN = 20_000  # records decoded between two looks at signals and timers
+
+
+def open_output(config: Config) -> BinaryIO:
+    """Return where data goes.
+
+    Raises:
+        Problem: the file cannot be written.
+    """
+    if not config.output:
+        return sys.stdout.buffer
+    try:
+        return Path(config.output).open("wb")
+    except OSError as error:
+        raise Problem(f"failed to open file '{config.output}': {error.strerror}", hint="choose another -o FILE") from None
+
+
+def _style(config: Config, out: BinaryIO) -> Style:
+    terminal = out.isatty()
+    columns = os.get_terminal_size(out.fileno()).columns if terminal else 80
+    if not wants_colour(config.colour, is_terminal=terminal):
+        return Style(bar=bar_width(columns), sanitise=terminal) if terminal else PLAIN
+    return Style(b"\x1b[36m", b"\x1b[36m", b"\x1b[32m", b"\x1b[0m", bar_width(columns), sanitise=terminal)
+
+
+class Output:
+    """Prints one script's events. `exit_code` is set once the script asked to exit."""
+
+    def __init__(self, config: Config, console: Console, script: Script, session: Session, names: Names) -> None:
+        if config.format not in FORMATS:
+            raise UsageProblem(f'Invalid output format "{config.format}"', hint=f"formats: {', '.join(FORMATS)}")
+        self.config = config
+        self.script = script
+        self.session = session
+        self.names = names
+        self.exit_code: int | None = None
+        self.printed = 0
+        self._parts: list[bytes] = []
+        self.renderer = FORMATS[config.format](self._parts.append, console.talk, _style(config, console.out))
+        self._console = console
+        self._reader = self._open_ring()
+
+    def _open_ring(self) -> RingReader | None:
+        placed = self.session.maps.get(RING)
+        if placed is None:
+            return None
+        start, size = placed.ring
+        return RingReader(self.session.region.buffer, start, size - 2 * 4096)
+
+    def attached(self, count: int) -> None:
+        """Say how many probes are armed."""
+        if not self.config.quiet or self.config.format != "text":
+            self.renderer.write(Event("attached_probes", count))
+            self.flush()
+
+    def drain(self, *, all_of_it: bool = False) -> int:
+        """Print what has been recorded since; returns the number of records."""
+        if self._reader is None:
+            return 0
+        total = 0
+        while True:
+            records = self._reader.drain(DRAIN)
+            for payload in records:
+                self._handle(self.script.decode_record(payload, self.names))
+                if self._is_enough:
+                    break
+            total += len(records)
+            if records:
+                self.flush()
+            if not all_of_it or not records or self._is_enough:
+                return total
+
+    @property
+    def _is_enough(self) -> bool:
+        return bool(self.config.max_events) and self.printed >= self.config.max_events
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the script asked to exit, or enough events were printed."""
+        return self.exit_code is not None or self._is_enough
+
+    def _handle(self, item: Event | Action) -> None:
+        if isinstance(item, Event):
+            self.renderer.write(item)
+            self.printed += 1
+        elif item.what == "exit":
+            self.exit_code = item.code & 255 if self.exit_code is None else self.exit_code
+        elif item.what == "print":
+            self.print_map(item.map, item.top, item.div)
+        elif item.what == "clear":
+            self.script.maps[item.map].clear(self.session.view(item.map))
+        else:
+            self.script.maps[item.map].zero(self.session.view(item.map))
+
+    def print_map(self, name: str, top: int = 0, div: int = 0, *, at_exit: bool = False) -> None:
+        """Print one map as it is now."""
+        event = self.script.maps[name].decode(self.session.view(name).items(), self.names, top, div, at_exit=at_exit)
+        if event is not None:
+            self.renderer.write(event)
+
+    def print_maps(self) -> None:
+        """Print every map that is not empty, sorted by name."""
+        for name in sorted(self.script.maps):
+            self.print_map(name, at_exit=True)
+        self.flush()
+
+    def clear_maps(self) -> None:
+        """Empty every map."""
+        for name, decoder in self.script.maps.items():
+            decoder.clear(self.session.view(name))
+
+    @property
+    def lost(self) -> int:
+        """Return how many records did not fit into the ring."""
+        return self._reader.lost if self._reader else 0
+
+    def report_lost(self) -> None:
+        """Say how many events were lost, if any; updates that did not fit into a map likewise."""
+        if self.lost:
+            self.renderer.write(Event("lost_events", self.lost))
+            self._console.warn([f"Total lost event count: {self.lost}"])
+        for name in sorted(self.script.maps):
+            drops = self.session.view(name).drops()
+            if drops:
+                self._console.warn([Problem(
+                    f"Map full; can't update element: {drops} updates of {name} were lost",
+                    hint="Try increasing max_map_keys config or manually setting the max entries in a map declaration")])
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was rendered."""
+        if self._parts:
+            self._console.out.write(b"".join(self._parts))
+            self._parts.clear()
+            if self.config.buffering != "full":
+                self._console.out.flush()
+
+    def close(self) -> None:
+        """Finish the format and the file."""
+        self.renderer.finish()
+        self.flush()
+        self._console.out.flush()
+        if self.config.output:
+            self._console.out.close()

@@ -1,0 +1,67 @@
+"""Programs on their way to native code: verified once, compiled once for each build that a target needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runtime.ebpf.object import Object
+from runtime.errors import Problem
+from runtime.jit.image import Image
+from runtime.jit.unit import Build
+from runtime.maps.spec import MapKind, MapSpec
+from runtime.shm.region import possible_cpus
+from runtime.types import ContextKind
+from runtime.verify import Verified, verify
+
+
+def clock_source() -> str:
+    """Return `tsc` where the kernel itself trusts the time stamp counter, else `vdso`."""
+    return "vdso"
+
+
+class Programs:
+    """The programs of one object."""
+
+    def __init__(self, obj: Object) -> None:
+        self.object = obj
+        self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
+        self._verified: dict[str, Verified] = {}
+        self._images: dict[tuple[str, str], Image] = {}
+
+    def verified(self, name: str) -> Verified:
+        """Return a program with its proofs.
+
+        Raises:
+            Refused: it is not safe, or not supported.
+            Problem: the object has no such program.
+        """
+        if name not in self._verified:
+            program = next((p for p in self.object.programs if p.name == name), None)
+            if program is None:
+                names = ", ".join(p.name for p in self.object.programs)
+                raise Problem(f"no program '{name}' in {self.object.path}", hint=f"it has: {names}")
+            self._verified[name] = verify(program, self.maps, self.object.btf)
+        return self._verified[name]
+
+    def verify_all(self) -> list[str]:
+        """Verify every program and choose the maps' final shapes; returns the warnings."""
+        from runtime.jit.compile import thread_keyed  # lazy: not needed for check
+
+        verified = [self.verified(p.name) for p in self.object.programs]
+        for name in thread_keyed(verified):
+            if self.maps[name].kind == MapKind.HASH and not self.maps[name].added_only:
+                self.maps[name] = replace(self.maps[name], thread_keyed=True)
+        return [w for v in verified for w in v.warnings]
+
+    def image(self, name: str, kind: str) -> Image:
+        """Return a program's native code for a build kind (`rseq` or `plain`), from the cache where it is there."""
+        from runtime.jit.compile import compile_program  # lazy: not needed for check
+
+        if (name, kind) not in self._images:
+            build = Build(kind, possible_cpus(), clock_source())
+            self._images[name, kind] = compile_program(self.verified(name), self.maps, build)
+        return self._images[name, kind]
+
+    def is_local(self, name: str) -> bool:
+        """Return whether a program runs in the tracer (begin, end, interval)."""
+        return self.verified(name).program.context is ContextKind.TIMER

@@ -1,0 +1,58 @@
+"""Names for what programs record as numbers: probes by their cookie, functions by address, users by id."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from runtime.errors import Problem
+from runtime.symbols.functions import name_at
+from runtime.symbols.modules import Module, modules_of
+
+
+class Names:
+    """Answers decoders; keeps each process's modules, so that names outlive the process."""
+
+    def __init__(self) -> None:
+        self.probes: list[str] = []
+        self._modules: dict[int, list[Module]] = {}
+
+    def add_probe(self, name: str) -> int:
+        """Return the cookie for a probe's name."""
+        self.probes.append(name)
+        return len(self.probes) - 1
+
+    def remember(self, pid: int, modules: list[Module]) -> None:
+        """Keep the modules of a process for later."""
+        self._modules[pid] = modules
+
+    def probe_name(self, cookie: int) -> str:
+        """Return the name of the probe with an attach cookie."""
+        return self.probes[cookie] if cookie < len(self.probes) else str(cookie)
+
+    def symbol(self, pid: int, address: int) -> str:
+        """Return the function at an address, `0x…` if unknown."""
+        for module in self._known(pid):
+            if module.contains(address):
+                name, offset = name_at(module.elf, address - module.bias)
+                if name:
+                    return f"{name}+{offset}" if offset else name
+        return f"{address:#x}"
+
+    def _known(self, pid: int) -> list[Module]:
+        if pid not in self._modules:
+            try:
+                self._modules[pid] = modules_of(pid)
+            except Problem:
+                self._modules[pid] = next(iter(self._modules.values()), [])
+        return self._modules[pid]
+
+    @staticmethod
+    @lru_cache
+    def username(uid: int) -> str:
+        """Return the name of a user, the number if unknown."""
+        import pwd  # lazy: rarely asked
+
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)

@@ -1,0 +1,284 @@
+"""One trace from text to the last map: compile, arm, print until the end, undo.
+
+Order of the end: unpatch the probes, run `end`, drain the ring, tell what was lost, print the maps. No probe
+can fire between unpatching and `end`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from types import FrameType
+
+from attachers.base import UPROBE, URETPROBE
+from attachers.uprobe import Hook
+from bpftime_cli.console import Console
+from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.output import Output, open_output
+from bpftime_cli.pipeline.processes import Processes, Traced
+from bpftime_cli.pipeline.programs import Programs
+from bpftime_cli.pipeline.resolver import Names
+from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
+from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
+from runtime.lang import Options, Script, ScriptProbe, compile_script
+from runtime.shm.session import Session
+
+ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
+NAPS = (0.0005, 0.02)  # seconds: shortest and longest sleep between two looks at the ring
+NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
+
+
+class Trace:
+    """One run of `bpftime trace`."""
+
+    def __init__(self, config: Config, console: Console) -> None:
+        self.config = config
+        self.console = console
+        self.names = Names()
+        self._interrupts = 0
+        self._stop_signal = 0
+        self._print_now = False
+        self._armed = False
+        self._clock = time.monotonic()
+
+    def run(self) -> int:
+        """Trace until the end; returns the exit status.
+
+        Raises:
+            Problem: the script is refused, or no target can be reached.
+        """
+        script = self._compile()
+        self._check_target(script)
+        programs = Programs(script.object)
+        warnings = programs.verify_all()
+        self.console.warn([*script.warnings, *warnings])
+        self._note("verified")
+        name = self.config.session or f"trace-{os.getpid()}"
+        session = Session.create(name, tuple(programs.maps.values()))
+        self.console.out = open_output(self.config)
+        self.output = Output(self.config, self.console, script, session, self.names)
+        self.processes = Processes(self.config, self.console, session)
+        self.local = TracerProbes(script, programs, session, self.names)
+        with _Signals(self):
+            return self._run(script, programs)
+
+    def _note(self, text: str) -> None:
+        now = time.monotonic()
+        self.console.note(f"{text} ({(now - self._clock) * 1000:.1f} ms)", 1)
+        self._clock = now
+
+    def _compile(self) -> Script:
+        options = Options(params=self.config.params, environment=dict(os.environ), unsafe=self.config.unsafe,
+                          pid=bool(self.config.pids))
+        script = compile_script(self.config.program, self.config.file, options)
+        self._note(f"compiled {len(script.object.programs)} programs")
+        return script
+
+    def _check_target(self, script: Script) -> None:
+        needing = next((p for p in script.probes if p.provider not in TRACER_PROVIDERS), None)
+        if needing is not None and not self.config.has_target:
+            raise UsageProblem(f"no target: this program has {needing.provider} probes",
+                               hint="add -p PID, or -- COMMAND to launch one")
+
+    def _run(self, script: Script, programs: Programs) -> int:
+        try:
+            self.processes.open()
+            self._note("opened the target")
+            self.local.fire("begin")
+            count = self.local.count + self._arm(script, programs)
+            if self.config.dry_run:
+                self.processes.detach()
+                return 0
+            self._announce(count)
+            self.processes.go()
+            self._loop(only_begin=self._ends_by_itself(script))
+        except Problem:
+            self._undo()
+            raise
+        return self._end()
+
+    def _ends_by_itself(self, script: Script) -> bool:
+        return all(p.provider in ("begin", "end") for p in script.probes) and not self.config.command
+
+    # --- arming ---
+
+    def _arm(self, script: Script, programs: Programs) -> int:
+        """Attach every function probe in every process; returns how many sites' probes were armed.
+
+        Raises:
+            Problem: a probe matches nothing, or nothing could be armed.
+        """
+        count = 0
+        for traced in self.processes.traced:
+            self.names.remember(traced.target.pid, traced.target.modules)
+            count += self._arm_one(script, programs, traced)
+        self._note(f"armed {count} probes")
+        return count
+
+    def _arm_one(self, script: Script, programs: Programs, traced: Traced) -> int:
+        probes = []
+        problems: list[Problem] = []
+        kind = traced.target.build_kind
+        spans: dict[int, ScriptProbe] = {}
+        for probe in script.probes:
+            if probe.provider not in ATTACH_TYPES:
+                continue
+            image = programs.image(probe.program, kind)
+            *binary, function = probe.parts
+            hook = Hook(len(spans) + 1, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider])
+            try:
+                found = traced.attacher.resolve(hook)
+            except AttachProblem as problem:
+                problems.append(_located(problem, probe))
+                continue
+            for one in found:
+                link = len(spans) + 1
+                spans[link] = probe
+                full = probe.name or f"{probe.provider}:{one.module.path}:{one.name}" + (
+                    f"+{one.at - one.address}" if one.at != one.address else "")
+                cookie = self.names.add_probe(full) if probe.uses_cookie else 0
+                probes.append(replace(one, link=link, cookie=cookie))
+        if problems:
+            raise problems[0] if len(problems) == 1 else Problems(problems)
+        if not probes:
+            return 0
+        plan = traced.attacher.plan(probes)
+        if self.config.dry_run or self.config.verbose > 1:
+            self.console.note(str(plan))
+        traced.attacher.apply(plan)
+        self._report_refused(plan.refused, spans)
+        return len(spans) - len(plan.refused)
+
+    def _report_refused(self, refused: dict[int, AttachProblem], probes: dict[int, ScriptProbe]) -> None:
+        if refused and len(refused) == len(probes):
+            link, problem = next(iter(refused.items()))
+            raise _located(problem, probes[link])
+        if not refused:
+            return
+        if len(refused) <= 3 or self.config.verbose:
+            self.console.warn([_located(p, probes[link]) for link, p in refused.items()])
+        else:
+            reasons: dict[int, int] = {}
+            for problem in refused.values():
+                reasons[problem.errno] = reasons.get(problem.errno, 0) + 1
+            words = {28: "have no room for a jump", 95: "cannot be probed this way", 116: "have changed code"}
+            text = ", ".join(f"{n} {words.get(e, f'gave error {e}')}" for e, n in reasons.items())
+            self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint="-v lists them")])
+
+    def _announce(self, count: int) -> None:
+        self._armed = True
+        self.output.attached(count)
+        if os.environ.get(NOTIFY):
+            self.console.data(NOTIFY.encode() + b"\n")
+            self.console.out.flush()
+        if self.config.ready_fd >= 0:
+            try:
+                os.write(self.config.ready_fd, b"READY=1\n")
+            except OSError as error:
+                raise UsageProblem(f"--ready-fd {self.config.ready_fd}: {error.strerror}") from None
+
+    # --- running ---
+
+    def _loop(self, *, only_begin: bool) -> None:
+        """Print and sleep in turns until something ends the trace."""
+        self.local.start_timers()
+        start = time.monotonic()
+        next_print = start + self.config.interval
+        nap = NAPS[0]
+        while not only_begin:
+            busy = self.output.drain()
+            self.local.fire_timers()
+            now = time.monotonic()
+            if self._print_now or (self.config.interval and now >= next_print):
+                next_print = now + self.config.interval
+                self._print_maps_now()
+            if self._is_over(now - start) or not self.processes.poll():
+                return
+            nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
+            time.sleep(min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap))
+
+    def _print_maps_now(self) -> None:
+        self._print_now = False
+        self.output.print_maps()
+        if self.config.clear:
+            self.output.clear_maps()
+
+    def _is_over(self, seconds: float) -> bool:
+        return bool(self._interrupts or self.output.is_over
+                    or (self.config.duration and seconds >= self.config.duration))
+
+    # --- the end ---
+
+    def _end(self) -> int:
+        self.output.drain(all_of_it=True)
+        self.processes.poll()
+        self.processes.detach()
+        self.local.fire("end")
+        self.processes.stop_child()
+        self.output.drain(all_of_it=True)
+        self.output.report_lost()
+        if self.output.script.config.flag("print_maps_on_exit"):
+            self.output.print_maps()
+        self.output.close()
+        self.processes.close()
+        return self._status()
+
+    def _status(self) -> int:
+        if self.output.exit_code:
+            return self.output.exit_code
+        if "lost" in self.config.fail_on and self.output.lost:
+            return 4
+        if "empty" in self.config.fail_on and not self.output.printed:
+            return 4
+        status = self.processes.child_status
+        if self.config.exit_code and status is not None:
+            return 128 - status if status < 0 else status
+        return 0
+
+    def _undo(self) -> None:
+        self.processes.detach()
+        self.processes.stop_child()
+        self.processes.close()
+
+    # --- signals ---
+
+    def on_signal(self, number: int) -> None:
+        """Note a signal: the first ends the trace, the second leaves at once."""
+        if number == signal.SIGUSR1:
+            self._print_now = True
+            return
+        self._interrupts += 1
+        self._stop_signal = number
+        if not self._armed or self._interrupts > 1:
+            signal.signal(number, signal.SIG_IGN)
+            self._undo()
+            raise SystemExit(128 + number)
+
+
+class _Signals:
+    """Our signal handlers for the time of a trace."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> None:
+        for number in self.NUMBERS:
+            self._old[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._trace.on_signal(number)
+
+    def __exit__(self, *_: object) -> None:
+        for number, old in self._old.items():
+            signal.signal(number, old if callable(old) or isinstance(old, int) else signal.SIG_DFL)
+
+
+def _located(problem: AttachProblem, probe: ScriptProbe) -> AttachProblem:
+    """Return the problem with the place of its attach point."""
+    return AttachProblem(str(problem), errno=problem.errno, hint=problem.hint, span=probe.span)
