@@ -15,6 +15,7 @@ from runtime.verify.number import (
     signed32,
     signed64,
     unsigned,
+    with_low,
 )
 
 Pair = tuple[Number, Number]
@@ -55,17 +56,17 @@ def _lift(whole: Number, low: Number) -> Number:
         llo, lhi = signed32(low)
         if low[1] < S31:
             llo, lhi = low[0], low[1]
-        return normal(64, (*whole[:2], max(slo, llo), min(shi, lhi), *whole[4:])) or whole
-    return whole
+        return normal(64, (*whole[:2], max(slo, llo), min(shi, lhi), *whole[4:6])) or whole
+    return with_low(whole, low) if low != low32(whole) else whole
 
 
 def _refine(op: int, width: int, a: Number, b: Number) -> Pair | None:
     if op in _SWAPPED:
         pair = _refine(_SWAPPED[op], width, b, a)
-        return pair and (pair[1], pair[0])
+        return (pair[1], pair[0]) if pair else None
     if op == JEQ:
         both = meet(a, b)
-        return both and (both, both)
+        return (both, both) if both else None
     if op == JNE:
         return _different(width, a, b)
     if op in (JSET, _NOT_SET):
@@ -128,14 +129,14 @@ def _bits(op: int, width: int, a: Number, b: Number) -> Pair | None:
         if is_const(b) and b[0] & (b[0] - 1) == 0:
             x = _view(width, a)
             left = _narrow(width, a, (*x[:4], x[4] & ~b[0], x[5] | b[0]))
-            return left and (left, b)
+            return (left, b) if left else None
         return a, b
     if a[5] & b[5]:
         return None
     if is_const(b):
         x = _view(width, a)
         left = _narrow(width, a, (*x[:4], x[4] & ~b[0] & M64, x[5]))
-        return left and (left, b)
+        return (left, b) if left else None
     return a, b
 
 

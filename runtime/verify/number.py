@@ -3,14 +3,16 @@
 A number is a plain tuple `(lo, hi, slo, shi, mask, val)`, for speed. `lo..hi` are unsigned bounds. `slo..shi`
 are signed bounds of all 64 bits when `hi >= 2^32`, and of the low 32 bits when the upper half is known to be
 zero (there the signed 64-bit bounds would say nothing new, and compiled C tests `int`s that way). A bit set
-in `mask` is unknown, the others have the value that they have in `val`; `mask & val == 0`.
+in `mask` is unknown, the others have the value that they have in `val`; `mask & val == 0`. A number with an
+unknown upper half may have a seventh element: what is known about its low half beyond that, as a number.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
-Number = tuple[int, int, int, int, int, int]
+Number = tuple[int, ...]  # six, at times seven elements, see `with_low`
 
 W32, W64 = 1 << 32, 1 << 64
 M32, M64 = W32 - 1, W64 - 1
@@ -64,7 +66,7 @@ def signed32(number: Number) -> tuple[int, int]:
 
 def normal(width: int, raw: Number) -> Number | None:
     """Make bounds and bits agree, with signed bounds of `width` bits (32, 64); None when nothing is left."""
-    lo, hi, slo, shi, mask, val = raw
+    lo, hi, slo, shi, mask, val = raw[:6]
     half = 1 << width - 1
     lo = max(lo, val)
     hi = min(hi, val | mask)
@@ -98,18 +100,33 @@ def _view32(lo: int, hi: int) -> tuple[int, int]:
 
 def low32(number: Number) -> Number:
     """The low 32 bits, zero-extended."""
-    lo, hi, _, _, mask, val = number
+    lo, hi, _, _, mask, val = number[:6]
     if hi < W32:
         return number
+    if len(number) > 6:
+        return cast(Number, number[6])
     slo, shi = signed32(number)
     lo, hi = (lo & M32, hi & M32) if lo >> 32 == hi >> 32 else (0, M32)
     return normal(32, (lo, hi, slo, shi, mask & M32, val & M32)) or UNKNOWN32
+
+
+def with_low(whole: Number, low: Number) -> Number:
+    """The same number, whose low half is known to be in `low`."""
+    return cast(Number, (*whole[:6], low)) if whole[1] >= W32 else low
 
 
 def join(a: Number, b: Number) -> Number:
     """The smallest number that holds both."""
     if a == b:
         return a
+    out = _join(a, b)
+    if len(a) > 6 or len(b) > 6:
+        low = _join(low32(a), low32(b))
+        return with_low(out, low) if low != low32(out) else out
+    return out
+
+
+def _join(a: Number, b: Number) -> Number:
     mask = a[4] | b[4] | (a[5] ^ b[5])
     lo, hi = min(a[0], b[0]), max(a[1], b[1])
     if hi < W32:
@@ -148,17 +165,18 @@ def widen(old: Number, new: Number, steps: tuple[int, ...]) -> Number:
 
     `steps` are unsigned, ascending, and end with 2^64 - 1.
     """
-    lo, hi, slo, shi, mask, val = new
+    lo, hi, slo, shi, mask, val = new[:6]
     if lo < old[0]:
         lo = 0
     if hi > old[1]:
         hi = next(step for step in steps if step >= hi)
     if mask != old[4]:
-        mask = (1 << max(mask, hi).bit_length()) - 1
+        lowest = mask & -mask  # bits below stay known: counters that step by a power of two
+        mask = ((1 << max(mask, hi).bit_length()) - 1) & -lowest
         val &= ~mask
     hi = min(hi, val | mask)
     if hi < W32:
-        slo, shi = _widen_signed(old[2:4], (slo, shi), S31, steps)
+        slo, shi = _widen_signed((old[2], old[3]), (slo, shi), S31, steps)
     else:
         slo, shi = _widen_signed(signed64(old), signed64(new), S63, steps)
     return normal(32 if hi < W32 else 64, (lo, hi, slo, shi, mask, val)) or UNKNOWN

@@ -34,7 +34,9 @@ SIGNED = (br.JSGT, br.JSGE, br.JSLT, br.JSLE)
 
 
 def holds(number, value):
-    lo, hi, slo, shi, mask, val = number
+    lo, hi, slo, shi, mask, val = number[:6]
+    if len(number) > 6 and not holds(number[6], value & nu.M32):
+        return False
     width = 32 if hi < 2**32 else 64
     signed = ar.to_signed(value & (2**width - 1), width)
     return lo <= value <= hi and slo <= signed <= shi and value & ~mask & nu.M64 == val

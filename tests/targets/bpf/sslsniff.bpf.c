@@ -50,7 +50,7 @@ static int send(struct pt_regs *ctx, __u64 buf, int len, int rw)
 	e->len = len;
 	e->rw = rw;
 	e->filled = 0;
-	size = len < MAX_BUF ? len : MAX_BUF;
+	size = (unsigned long)len < MAX_BUF ? (unsigned long)len : MAX_BUF;
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	ret = bpf_probe_read_user(e->buf, size, (void *)buf);
 	if (!ret)

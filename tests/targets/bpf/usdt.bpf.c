@@ -1,4 +1,5 @@
 // A USDT probe with libbpf's argument decoding, and a plain one on a function of the program itself.
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <linux/ptrace.h>
 #include <bpf/bpf_helpers.h>
