@@ -87,6 +87,7 @@ DIRECT: dict[int, tuple[str, str]] = {
     130: ("ring_output", "GR234"),
     131: ("ring_reserve", "GR2"),
     134: ("ring_query", "G2"),
+    165: ("snprintf_text", "12345"),
     182: ("string_n_compare", "123"),
     195: ("map_lookup_cpu", "M23"),
     1004: ("path_join", "1234"),

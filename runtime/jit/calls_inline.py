@@ -74,7 +74,7 @@ def jiffies(site: Site) -> str:
 
 def _word(name: str) -> Callable[[Site], str]:
     def emit(site: Site) -> str:
-        if site.unit.inputs.kind in FRAMELESS:
+        if site.unit.inputs.kind is ContextKind.MEMORY:
             return "0"
         return context.read(site.code, site.unit, name)
 
@@ -158,6 +158,33 @@ def session_start(site: Site) -> str:
     return site.code.op(f"load i64, ptr {site.code.at(region, SESSION_START)}, align 8")
 
 
+def printk(site: Site) -> str:
+    """Emit trace_printk and trace_vprintk: text into the session's ring, dropped where there is none."""
+    code, unit = site.code, site.unit
+    if EVENTS not in unit.maps:
+        return "0"
+    ring, region = unit.address(f"ring:{EVENTS}"), unit.address("region")
+    if site.call.helper == TRACE_VPRINTK:
+        words = code.op(f"lshr i64 {site.arg(4)}, 3")
+        return site.invoke("trace_text", [ring, region, site.arg(1), site.arg(2), site.arg(3), words])
+    name = f"%printk{site.index}"
+    code.alloca(name, "[3 x i64]")
+    for number in range(3):
+        code.add(f"store i64 {site.arg(3 + number)}, ptr {code.at(name, 8 * number)}")
+    return site.invoke("trace_text", [ring, region, site.arg(1), site.arg(2), code.number(name), "3"])
+
+
+def stack(site: Site) -> str:
+    """Emit get_stack: a walk along frame pointers."""
+    kind = site.unit.inputs.kind
+    if kind in FRAMELESS:
+        return str(EOPNOTSUPP)
+    ip, frame_pointer, top = (context.read(site.code, site.unit, name) for name in ("ip", "rbp", "rsp"))
+    # At a function's entry the return address is on top of the stack and the frame is the caller's.
+    start = top if kind is ContextKind.UPROBE else "0"
+    return site.invoke("stack_walk", [site.arg(2), site.arg(3), site.arg(4), ip, frame_pointer, start])
+
+
 def loop(site: Site) -> str:
     """Emit bpf_loop: the callback runs until it gives something else than 0."""
     code = site.code
@@ -212,13 +239,18 @@ def _burn(site: Site, stop: tuple[str, str], stops: list[tuple[str, str]]) -> st
     return go_on
 
 
+EVENTS = ".events"  # the map that holds the session's ring
+TRACE_VPRINTK = 177
 INLINE: dict[int, Callable[[Site], str]] = {
+    6: printk,
     8: current_cpu,
     14: pid_tgid,
     58: override,
+    67: stack,
     118: jiffies,
     173: _word("func"),
     174: _word("cookie"),
+    177: printk,
     181: loop,
     183: func_arg,
     184: func_ret,
