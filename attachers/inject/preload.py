@@ -108,21 +108,41 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def wait_for_agent(region: Region, pid: int) -> int:
+class Doorbell:
+    """The region's counter that an agent raises when it has made its mailbox: a futex."""
+
+    def __init__(self, region: Region) -> None:
+        self._word = ctypes.c_uint32.from_buffer(region.buffer, protocol.REGION.fields["doorbell"].offset)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._heard = 0
+
+    def has_rung(self) -> bool:
+        """Return whether somebody has rung since the last call."""
+        now = self._word.value
+        rung = now != self._heard
+        self._heard = now
+        return rung
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until it rings, at most so long; a signal ends the sleep too."""
+        limit = (ctypes.c_long * 2)(int(seconds), int(seconds % 1 * 1e9))
+        self._libc.syscall(FUTEX, ctypes.byref(self._word), WAIT, self._heard, limit, None, 0)
+
+
+def wait_for_agent(region: Region, doorbell: Doorbell, pid: int) -> int:
     """Wait until the preloaded agent of `pid` has a mailbox; returns its descriptor number there.
 
     Raises:
         TargetProblem: the program ended, or runs without the agent (static, set-uid).
     """
     deadline = time.monotonic() + PATIENCE
-    doorbell = ctypes.c_uint32.from_buffer(region.buffer, protocol.REGION.fields["doorbell"].offset)
-    libc = ctypes.CDLL(None, use_errno=True)
     while True:
-        seen = doorbell.value
+        doorbell.has_rung()
         for entry in region.processes():
-            if entry.mail_fd >= 0 and entry.ns_pid == pid:
+            if entry.mail_fd >= 0 and entry.ns_pid == pid and entry.state == 2:
                 region.set_process(entry.slot, "pid", pid)
+                region.set_process(entry.slot, "mail_fd", -1)
                 return entry.mail_fd
         if not _is_alive(pid) or time.monotonic() > deadline:
             raise TargetProblem(f"the agent did not start in {pid}")
-        libc.syscall(FUTEX, ctypes.byref(doorbell), WAIT, seen, (ctypes.c_long * 2)(0, 20_000_000), None, 0)
+        doorbell.wait(0.02)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attachers.inject.frames import Request
-from attachers.inject.preload import Mailbox, environment, spawn, wait_for_agent
+from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
+from attachers.inject.visit import Visitor
 from attachers.patch.apply import remove
 from attachers.patch.plan import AttachPlan
 from attachers.target import Target
@@ -17,6 +19,7 @@ from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
 from runtime.agent.protocol import Op
 from runtime.errors import Problem, TargetProblem, UsageProblem
+from runtime.shm.region import ProcessEntry
 from runtime.shm.session import Session
 from runtime.symbols.elf import ElfFile
 
@@ -46,6 +49,8 @@ class Processes:
         self.child = 0
         self.child_status: int | None = None
         self._waiting: Mailbox | None = None
+        self._doorbell = Doorbell(session.region)
+        self.arm: Callable[[Traced], int] = lambda _: 0
 
     # --- in ---
 
@@ -82,7 +87,7 @@ class Processes:
         check_launchable(command[0])
         self.child = spawn(command, environment(self.session.region))
         try:
-            number = wait_for_agent(self.session.region, self.child)
+            number = wait_for_agent(self.session.region, self._doorbell, self.child)
             self._waiting = Mailbox(self.child, number)
             traced = self._add(Target.open(self.child, self._waiting))
         except Problem:
@@ -97,13 +102,49 @@ class Processes:
         self._waiting.exchange([Request(Op.GO)])
         self._waiting.close()
         self._waiting = None
-        from attachers.inject.visit import Visitor  # the mailbox is gone now
-
         for traced in self.traced:
             if traced.is_child:
                 traced.target.channel = Visitor(traced.target.pid)
 
     # --- watching ---
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until a new program announces itself, at most so long."""
+        self._doorbell.wait(seconds)
+
+    def welcome(self) -> None:
+        """Serve programs that have come in by the preloaded agent: what the launched one forked or became."""
+        if not self._doorbell.has_rung():
+            return
+        for entry in self.session.region.processes():
+            if entry.mail_fd >= 0 and entry.state == 2:
+                self._welcome_one(entry)
+
+    def _welcome_one(self, entry: ProcessEntry) -> None:
+        try:
+            box = Mailbox(entry.ns_pid, entry.mail_fd)
+            self.session.region.set_process(entry.slot, "mail_fd", -1)
+            if self.config.follow is not False:
+                self._follow(entry.ns_pid, box)
+            box.exchange([Request(Op.GO)])
+            box.close()
+        except Problem as problem:
+            self.console.note(f"process {entry.ns_pid} runs unprobed: {problem}", 1)
+
+    def _follow(self, pid: int, box: Mailbox) -> None:
+        """Probe a program that a traced process has become or started."""
+        old = next((t for t in self.traced if t.target.pid == pid and not t.gone), None)
+        target = Target.open(pid, box)
+        if old is None:
+            traced = self._add(target)
+        else:
+            old.target.close()
+            old.target, old.attacher, traced = target, FunctionAttacher(target, self.session), old
+        try:
+            self.arm(traced)
+        except Problem as problem:
+            self.console.note(f"process {pid}: {problem}", 1)
+        target.channel = Visitor(pid)
 
     def poll(self) -> bool:
         """Look who has ended; returns whether any process is left (or there never was one)."""

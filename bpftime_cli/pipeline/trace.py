@@ -111,13 +111,14 @@ class Trace:
             Problem: a probe matches nothing, or nothing could be armed.
         """
         count = 0
+        self.processes.arm = lambda traced: self._arm_one(script, programs, traced)
         for traced in self.processes.traced:
-            self.names.remember(traced.target.pid, traced.target.modules)
             count += self._arm_one(script, programs, traced)
         self._note(f"armed {count} probes")
         return count
 
     def _arm_one(self, script: Script, programs: Programs, traced: Traced) -> int:
+        self.names.remember(traced.target.pid, traced.target.modules)
         probes = []
         problems: list[Problem] = []
         kind = traced.target.build_kind
@@ -197,7 +198,9 @@ class Trace:
             if self._is_over(now - start) or not self.processes.poll():
                 return
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
-            time.sleep(min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap))
+            self.processes.welcome()
+            pause = min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap)
+            self.processes.sleep(pause)
 
     def _print_maps_now(self) -> None:
         self._print_now = False
