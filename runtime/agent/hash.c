@@ -5,7 +5,7 @@
 #include "map.h"
 
 enum { SYS_TKILL = 200, SPINS = 1000, YIELDS = 64, GIVE_UP = 2048 };
-enum { PROCESS_DEAD = 3, TID_BITS = 22 };
+enum { PROCESS_DEAD = 3, TID_BITS = 22, MAX_KEY = 512, EVICTIONS = 64 };
 
 static inline __attribute__((always_inline)) u64 crc(u64 sum, u64 word)
 {
@@ -81,7 +81,7 @@ static inline __attribute__((always_inline)) void *value_of(struct map *map, u32
 {
 	if (map->cells == 1)
 		return entry_at(map, at)->key + ((key_size + 7) & ~7u);
-	if (map->type != MAP_PERCPU_HASH)
+	if (!has_cpus(map))
 		return map_region(map) + map->values + (u64)at * map->stride;
 	return map_region(map) + map->values + (u64)at * map->stride + current_cpu() * map->block;
 }
@@ -208,7 +208,7 @@ static void value_begin(struct map *map, u32 at, const void *value)
 	copy_words(value_of(map, at, map->key_size), value, map->value_size);
 }
 
-static s64 insert(struct map *map, const u8 *key, const void *value, u64 flags)
+static s64 insert_once(struct map *map, const u8 *key, const void *value, u64 flags)
 {
 	u32 hash = hash_of(map, key, map->key_size), at, first;
 	u64 *bucket = bucket_of(map, hash);
@@ -229,7 +229,6 @@ static s64 insert(struct map *map, const u8 *key, const void *value, u64 flags)
 		bucket_unlock(bucket, first);
 		if (flags == UPDATE_EXIST)
 			return -E_NOENT;
-		count_drop(map, DROP_FULL);
 		return -E_2BIG;
 	}
 	entry = entry_at(map, at);
@@ -241,11 +240,31 @@ static s64 insert(struct map *map, const u8 *key, const void *value, u64 flags)
 	return 0;
 }
 
+// Make room in an LRU map: entries go in the order of a hand that walks round, the oldest first at the start.
+static void evict(struct map *map)
+{
+	u64 hand = __atomic_fetch_add(&map->hand, 1, __ATOMIC_RELAXED);
+	struct entry *entry = entry_at(map, (u32)(hand % map->max_entries));
+	u8 key[MAX_KEY];
+
+	copy_words(key, entry->key, map->key_size <= MAX_KEY ? map->key_size : MAX_KEY);
+	hash_delete(map, key);
+}
+
 HELPER s64 hash_update(struct map *map, const void *key, const void *value, u64 flags)
 {
+	s64 err;
+
 	if (flags > UPDATE_EXIST)
 		return -E_INVAL;
-	return insert(map, key, value, flags);
+	err = insert_once(map, key, value, flags);
+	for (u32 i = 0; err == -E_2BIG && is_lru(map) && i < EVICTIONS; i++) {
+		evict(map);
+		err = insert_once(map, key, value, flags);
+	}
+	if (err == -E_2BIG)
+		count_drop(map, DROP_FULL);
+	return err;
 }
 
 // A value of one word is replaced by one store, which needs no lock.
@@ -286,8 +305,8 @@ HELPER s64 hash_delete(struct map *map, const void *key)
 	struct entry *before = 0;
 	int err;
 
-	// A missing key is the common case of a stray exit probe: no lock for that.
-	if (find(map, key, map->key_size, hash) == FREE_END)
+	// An empty bucket is the common case of a stray exit probe: no lock for that.
+	if ((u32)__atomic_load_n(bucket, __ATOMIC_RELAXED) >= CHAIN_END)
 		return -E_NOENT;
 	err = bucket_lock(map, bucket, &first);
 	if (err)

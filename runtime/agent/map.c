@@ -32,7 +32,7 @@ static int is_thread(const struct map *map)
 
 static int is_hash(const struct map *map)
 {
-	return (map->type == MAP_HASH && !is_thread(map)) || map->type == MAP_PERCPU_HASH;
+	return (map->type == MAP_HASH && !is_thread(map)) || has_cpus(map) || is_lru(map);
 }
 
 static int is_array(const struct map *map)
@@ -67,7 +67,7 @@ HELPER void *map_lookup_cpu(struct map *map, const void *key, u64 cpu)
 
 	if ((u32)cpu >= map->cells)
 		return 0;
-	if (map->type == MAP_PERCPU_HASH) {
+	if (has_cpus(map)) {
 		at = hash_index(map, key);
 		return at == FREE_END ? 0 : map_region(map) + map->values + at * map->stride + (u32)cpu * map->block;
 	}

@@ -2,7 +2,8 @@
 #pragma once
 #include "agent.h"
 
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3, MAP_PERCPU_HASH = 5, MAP_PERCPU_ARRAY = 6 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3, MAP_PERCPU_HASH = 5, MAP_PERCPU_ARRAY = 6,
+       MAP_LRU_HASH = 9, MAP_LRU_PERCPU_HASH = 10 };
 enum { UPDATE_ANY = 0, UPDATE_NOEXIST = 1, UPDATE_EXIST = 2 };
 enum { E_NOENT = 2, E_2BIG = 7, E_SRCH = 3, E_NOMEM = 12 };
 enum { DROP_FULL = 0, DROP_BUSY = 1 };
@@ -17,7 +18,7 @@ struct map {
 	u64 data, index; // region offsets of the entries (array: values) and the buckets
 	u64 free_head; // {u32 tag, u32 entry}: the tag keeps two pops from mixing
 	u64 fresh; // entries never used so far
-	u64 spare; // readers count chains: a shared counter costs 5 ns a change
+	u64 hand; // LRU kinds: the entry that is evicted next
 	u64 drops[8];
 	u32 frozen, cells;
 	u8 name[16];
@@ -38,6 +39,16 @@ struct entry {
 static inline u8 *map_region(struct map *map)
 {
 	return (u8 *)map - map->self;
+}
+
+static inline int is_lru(const struct map *map)
+{
+	return map->type == MAP_LRU_HASH || map->type == MAP_LRU_PERCPU_HASH;
+}
+
+static inline int has_cpus(const struct map *map)
+{
+	return map->type == MAP_PERCPU_HASH || map->type == MAP_LRU_PERCPU_HASH;
 }
 
 static inline void copy_words(void *to, const void *from, u64 bytes)

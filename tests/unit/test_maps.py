@@ -152,3 +152,13 @@ def test_what_cannot_be_a_map_is_refused_by_name():
         MapLayout.of(MapSpec("a", 2, 8, 8, 1), 2)
     with pytest.raises(Problem, match="would need"):
         MapLayout.of(MapSpec("a", 1, 8, 1 << 20, 1 << 30), 2)
+
+
+@pytest.mark.parametrize("kind", [MapKind.LRU_HASH, MapKind.LRU_PERCPU_HASH])
+def test_an_lru_map_is_never_full(kind):
+    view = box(MapSpec("m", kind, 8, 8, 50)).views["m"]
+    for number in range(500):
+        assert operate(view, "map_update", struct.pack("<Q", number), struct.pack("<Q", number), flags=0) == 0
+        assert view.get(struct.pack("<Q", number)) is not None
+    assert view.count() == 50
+    assert view.drops() == 0
