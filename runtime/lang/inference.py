@@ -135,8 +135,12 @@ def _cast(c: Checker, node: tree.Cast) -> Type:
     target = written_type(c, node.written)
     if UNKNOWN in (source, target):
         return target
-    if isinstance(source, Aggregate):
-        source = Int(8, source.signed) if source.castable else source
+    if isinstance(source, Aggregate) and source.castable:
+        return (
+            target
+            if isinstance(target, Int)
+            else c.fail(node.at, f'Cannot cast from "{source}" to "{target}"')
+        )
     if not _may_cast(source, target):
         return c.fail(node.at, f'Cannot cast from "{source}" to "{target}"')
     if source == target and not isinstance(node.value, tree.Integer):

@@ -32,8 +32,12 @@ class Storage:
         if size <= SMALL and self._stack + size <= limit:
             self._stack += size
             return Place(STACK, -self._stack)
+        return self.take_frame(size)
+
+    def take_frame(self, size: int) -> Place:
+        """Reserve bytes in the frame: memory that may be read before it is written."""
         place = Place(FRAME, self._frame)
-        self._frame += size
+        self._frame += (size + 7) & ~7
         self.frame_bytes = max(self.frame_bytes, self._frame)
         return place
 

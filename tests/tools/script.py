@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 from bpftime_cli.messages import report
 from bpftime_cli.render import FORMATS
 from runtime.errors import Problem
@@ -58,9 +60,12 @@ class Session:
             data = self.sandbox.symbols["map:.events"] - self.sandbox.base
             self.ring = RingReader(view.region, data, self.specs[".events"].max_entries)
 
-    def call(self, program: str, *arguments: int) -> None:
-        """Run one program and print what it sent."""
-        self.sandbox.program(self.images[program])(*arguments)
+    def call(self, program: str, *arguments: int | str) -> None:
+        """Run one program and print what it sent; a text argument is the address of its bytes and a NUL."""
+        held = [ctypes.create_string_buffer(text.encode()) for text in arguments if isinstance(text, str)]
+        texts = iter(held)
+        words = [ctypes.addressof(next(texts)) if isinstance(word, str) else word for word in arguments]
+        self.sandbox.program(self.images[program])(*words)
         self.drain()
 
     def drain(self) -> None:
@@ -89,7 +94,7 @@ class Session:
         if event is not None:
             self.renderer.write(event)
 
-    def run(self, calls: list[list[int]]) -> int:
+    def run(self, calls: list[list[int | str]]) -> int:
         """Run everything in the order of a real session; give the exit status."""
         providers = {probe.program: probe.provider for probe in self.script.probes}
         for wanted in ("begin", "interval", "uprobe", "end"):
@@ -106,7 +111,7 @@ class Session:
 
 
 def run_script(
-    text: str, *, params: tuple[str, ...] = (), calls: list[list[int]] | None = None, form: str = "text"
+    text: str, *, params: tuple[str, ...] = (), calls: list[list[int | str]] | None = None, form: str = "text"
 ) -> tuple[int, str, str]:
     """Compile and run; give status, stdout and stderr as a command would."""
     try:
@@ -118,7 +123,7 @@ def run_script(
     err = "".join(report_warning(warning) for warning in script.warnings)
     return (
         status,
-        session.out.decode("utf-8", "surrogateescape"),
+        session.out.decode("utf-8", "backslashreplace"),
         err + session.err.decode("utf-8", "replace"),
     )
 

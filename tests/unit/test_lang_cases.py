@@ -23,6 +23,6 @@ def test_case(case: dict) -> None:
     status, out, err = run_script(
         case["program"], params=tuple(case.get("params", ())), calls=case.get("calls"), form=form
     )
-    assert err == case.get("stderr", "").lstrip("\n")
-    assert out == case.get(form if form == "json" else "stdout", "").lstrip("\n")
+    assert err == case.get("stderr", "")
+    assert out == case.get("json" if form == "json" else "stdout", "")
     assert status == case.get("status", 0)

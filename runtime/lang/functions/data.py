@@ -73,41 +73,57 @@ def _fill_str(g: Generator, call: tree.Call, place: Place) -> None:
         return
     size = call.type.capacity
     length = call.args[1] if len(call.args) == 2 else None
+    # Without a limit one byte more than the type holds: a string without NUL in its type is one that was cut.
+    most = size + 1 if length is None else size
     with g.storage.scope():
-        address, limit = g.storage.take(8), g.storage.take(8)
-        # One byte more than the type holds: a string without NUL in its type is one that was cut.
-        room = g.storage.take(size + 1) if length is None else place
+        address, limit, room = g.storage.take(8), g.storage.take(8), g.storage.take_frame(2 * most)
         g.word(call.args[0])
         g.code.store(address, 0, 8)
         if length is not None and not isinstance(length, tree.Integer):
             g.word(length)
             g.code.store(limit, 0, 8)
-        memory.zero(g, room, size if length is not None else (size + 8) & ~7)
-        _read_string(g, room, address, limit, size, length)
-        if length is None:
-            memory.copy(g, place, room, size)
+        _read_string(g, room, address, limit, most, length)
+        _clear_behind(g, room, most)
+        memory.copy(g, place, room, size)
 
 
 def _read_string(
-    g: Generator, room: Place, address: Place, limit: Place, size: int, length: tree.Expr | None
+    g: Generator, room: Place, address: Place, limit: Place, most: int, length: tree.Expr | None
 ) -> None:
+    """Read a string; r0 becomes its length with the NUL, or negative."""
     fits, empty = g.code.label(), g.code.label()
+    g.code.set(0, 0)
+    if isinstance(length, tree.Integer) and most == 1:
+        return
     if length is None:
-        g.code.set(2, size + 1)
+        g.code.set(2, most)
     elif isinstance(length, tree.Integer):
-        g.code.set(2, size - 1)
-        if size == 1:
-            return
+        g.code.set(2, most - 1)
     else:
         g.code.load(2, limit, 8)
         g.code.jump_if_constant("==", 2, 0, empty)
-        g.code.jump_if_constant("<=", 2, size, fits)
-        g.code.set(2, size)
+        g.code.jump_if_constant("<=", 2, most, fits)
+        g.code.set(2, most)
         g.code.at(fits)
     g.code.load(3, address, 8)
     g.code.address(1, room)
     g.code.call(READ_STRING)
     g.code.at(empty)
+
+
+def _clear_behind(g: Generator, room: Place, most: int) -> None:
+    """Zero what lies behind a string of length r0: equal strings must be equal keys.
+
+    Always `most` bytes, so that the size is a constant; the room is twice as large for that.
+    """
+    good = g.code.label()
+    g.code.jump_if_constant("<=", 0, most, good)
+    g.code.set(0, 0)
+    g.code.at(good)
+    g.code.address(1, room)
+    g.code.alu("+", 1, 0)
+    g.code.set(2, most)
+    g.code.call(memory.HELPER_ZERO)
 
 
 def _check_strlen(c: Checker, call: tree.Call) -> Type:
@@ -198,6 +214,8 @@ def _fill_buf(g: Generator, call: tree.Call, place: Place) -> None:
         g.code.load(3, address, 8)
         g.code.address(1, place + 4)
         g.code.call(READ)
+        g.code.jump_if_constant("==", 0, 0, empty)
+        memory.zero(g, place + 4, size)
         g.code.at(empty)
 
 
