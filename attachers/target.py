@@ -44,11 +44,16 @@ class SiteEntry:
 
 @dataclass(slots=True)
 class ArenaEntry:
-    """An arena of the target: `used` bytes of `size` at `base` hold code."""
+    """An arena of the target: `used` bytes of `size` at `base` hold code.
 
+    `is_kept`: some thunk in it calls a function's body, so a thread may come back to it at any time.
+    """
+
+    index: int
     base: int
     size: int
     used: int
+    is_kept: bool = False
 
 
 @dataclass
@@ -111,9 +116,10 @@ class Target:
                 f"the agent in {self.pid} is build {theirs.decode(errors='replace')}, this is {ours.decode()}",
                 hint="detach with the version that attached",
             )
-        self._read_tables()
+        self.read_tables()
 
-    def _read_tables(self) -> None:
+    def read_tables(self) -> None:
+        """Read the agent's tables of sites, arenas and regions anew."""
         count = min(protocol.STATE.get(self.head, "sites"), protocol.MAX_SITES)
         raw = self.memory.read(self.state + protocol.STATE_SITES, count * 64)
         self.sites = [_site(raw, i) for i in range(len(raw) // 64)]
@@ -122,7 +128,8 @@ class Target:
         for i in range(len(raw) // 32):
             entry = protocol.ARENA.unpack(raw, 32 * i)
             if entry["base"]:
-                self.arenas.append(ArenaEntry(entry["base"], entry["code_bytes"], entry["code_used"]))
+                self.arenas.append(
+                    ArenaEntry(i, entry["base"], entry["code_bytes"], entry["code_used"], bool(entry["spare"])))
         raw = self.memory.read(self.state + protocol.STATE_REGIONS, protocol.MAX_REGIONS * 48)
         self._regions = {}
         for i in range(len(raw) // 48):
@@ -206,7 +213,7 @@ class Target:
         for hint in self._free_places(low, high, length):
             [reply] = self.channel.exchange([Request(Op.ARENA, struct.pack("<QII", hint, length, 0))])
             if not reply.status:
-                self.arenas.append(ArenaEntry(hint, length, 0))
+                self.arenas.append(ArenaEntry(len(self.arenas), hint, length, 0))
                 return self.arenas[-1]
             if reply.status not in (-17, -12):
                 break

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from attachers.inject.frames import Request
+from attachers.patch.grace import release_arenas, release_holes
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
@@ -31,7 +32,8 @@ def apply(target: Target, plan: AttachPlan) -> None:
     for at, code, used in plan.chunks:
         for start in range(0, len(code), WRITE_LIMIT):
             part = code[start : start + WRITE_LIMIT]
-            requests.append(Request(Op.WRITE, struct.pack("<QII", at + start, used, 0) + part))
+            kept = any(a.is_kept and a.base <= at < a.base + a.size for a in target.arenas)
+            requests.append(Request(Op.WRITE, struct.pack("<QII", at + start, used, kept) + part))
     if plan.sites:
         requests.append(
             _arm_request(
@@ -138,6 +140,9 @@ def remove(target: Target, session: bytes | None = None, links: frozenset[int] |
             rearmed.append((site, kept[0]))
         _close_gaps(nodes, kept, relinks, heads)
     _remove(target, emptied, rearmed, relinks, heads)
+    target.read_tables()
+    if not release_holes(target):
+        release_arenas(target)
     return count
 
 

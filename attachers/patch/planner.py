@@ -21,6 +21,7 @@ from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem, TargetProblem
 from runtime.jit.link import link, link_size
 from runtime.shm.session import Session
+from runtime.symbols.functions import ranges_of
 from runtime.symbols.modules import Module
 from runtime.symbols.ranges import FunctionRanges
 
@@ -45,7 +46,6 @@ class Planner:
     target: Target
     session: Session
     _holes: dict[int, Holes] = field(default_factory=dict)
-    _ranges: dict[str, FunctionRanges] = field(default_factory=dict)
     _functions: dict[int, Function] = field(default_factory=dict)
     _slots: dict[int, int] = field(default_factory=dict)
     _free_slots: list[int] = field(default_factory=list)
@@ -124,9 +124,7 @@ class Planner:
         return tail[:room]
 
     def _ranges_of(self, module: Module) -> FunctionRanges:
-        if module.readable not in self._ranges:
-            self._ranges[module.readable] = FunctionRanges(module.elf)
-        return self._ranges[module.readable]
+        return ranges_of(module.elf)
 
     def _holes_near(self, module: Module, function: Function) -> Holes:
         """Return the module's holes with those near a function's ends filled in."""
@@ -183,6 +181,7 @@ class Planner:
             self._write_spot(plan, code, spot, entries[spot.probe.image.sha256], taken)
         plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
         arena.used = code.here - arena.base
+        arena.is_kept = arena.is_kept or any(s.through for s in spots)
 
     def _write_spot(
         self, plan: AttachPlan, code: Code, spot: Spot, entry: int, taken: dict[int, SiteEntry]

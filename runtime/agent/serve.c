@@ -212,10 +212,10 @@ static s32 change_code(u64 at, u64 bytes, int writable)
 	return (s32)sys(SYS_MPROTECT, start, end - start, PROT_R | PROT_X | (writable ? PROT_W : 0));
 }
 
-// {u64 address, u32 code used, u32 spare, bytes …}: code behind what is in use, or a thunk's head.
+// {u64 address, u32 code used, u32 kept, bytes …}: code behind what is in use, or a thunk's head.
 static s32 do_write(struct bytes *in)
 {
-	const struct { u64 at; u32 code_used, spare; } *want = take(in, 16);
+	const struct { u64 at; u32 code_used, kept; } *want = take(in, 16);
 	struct arena *arena = want ? find_arena(want->at, in->left) : 0;
 	s32 err;
 
@@ -227,6 +227,7 @@ static s32 do_write(struct bytes *in)
 	copy_bytes((void *)want->at, in->at, in->left);
 	if (want->code_used)
 		arena->code_used = want->code_used;
+	arena->spare |= want->kept;
 	return change_code(want->at, in->left, 0);
 }
 
