@@ -7,7 +7,6 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from attachers.inject import loader
 from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
 from attachers.inject.visit import Visitor, find_state, target_facts
 from runtime.agent import build, protocol
@@ -92,9 +91,7 @@ class Target:
 
     def _introduce(self) -> None:
         """Tell a preloaded agent what only the tracer can find out."""
-        base, size = loader.mapped_agent(self.pid)
-        facts = target_facts(self.pid, self.memory, self.start)
-        self.channel.exchange([loader.hello(base, size, None, self.pid, facts).request()])
+        self.channel.exchange([target_facts(self.pid, self.memory, self.start).request()])
 
     @property
     def memory(self) -> Memory:

@@ -88,40 +88,23 @@ def batches(requests: list[Request], limit: int = BATCH) -> Iterator[list[Reques
 
 
 KEEP = (1 << 64) - 1
-_HELLO = struct.Struct("<IiQIIQQQQQ")
+_HELLO = struct.Struct("<IiQQQQ")
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the tracer tells the agent about its process; `KEEP` as `agent_base` only asks for the state."""
+    """What only the tracer can find out about the agent's process; `KEEP` as `start` only asks for the state."""
 
-    agent_base: int = KEEP
-    agent_bytes: int = 0
+    start: int = KEEP
     rseq_offset: int = 0
-    flags: int = 0
-    start: int = 0
-    serve: int = 0
     landing: int = 0
     inbox: int = 0
     vdso: int = 0
 
     def request(self) -> Request:
         """Return the HELLO frame."""
-        return Request(
-            Op.HELLO,
-            _HELLO.pack(
-                protocol.ABI,
-                self.rseq_offset,
-                self.agent_base,
-                self.agent_bytes,
-                self.flags,
-                self.start,
-                self.serve,
-                self.landing,
-                self.inbox,
-                self.vdso,
-            ),
-        )
+        fields = (protocol.ABI, self.rseq_offset, self.start, self.landing, self.inbox, self.vdso)
+        return Request(Op.HELLO, _HELLO.pack(*fields))
 
 
 def map_request(kind: int, session: bytes, offset: int, size: int, path: str) -> Request:

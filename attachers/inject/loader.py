@@ -10,10 +10,9 @@ import struct
 from dataclasses import dataclass
 
 from attachers.inject.borrow import LANDING_BYTES, Borrowed
-from attachers.inject.frames import Hello
 from runtime.agent import build, protocol
 from runtime.errors import TargetProblem
-from runtime.symbols.maps import Mapping, Memory, read_maps
+from runtime.symbols.maps import Mapping, Memory
 
 MMAP, MPROTECT = 9, 10
 PRIVATE_ANONYMOUS_NORESERVE = 0x4022
@@ -114,26 +113,3 @@ def _relocated(data: bytes, headers: list[tuple[int, ...]], base: int, span: int
             )
         struct.pack_into("<Q", image, where, base + addend)
     return image
-
-
-def hello(base: int, size: int, landing: Landing | None, pid: int, facts: dict[str, int]) -> Hello:
-    """Return the agent's introduction to its process. `facts`: rseq_offset, vdso, start."""
-    serve = base + build.symbols()["agent_visit"]
-    return Hello(
-        agent_base=base,
-        agent_bytes=size,
-        rseq_offset=facts.get("rseq_offset", 0),
-        start=facts.get("start", 0),
-        serve=serve,
-        landing=landing.at if landing else 0,
-        inbox=landing.inbox if landing else 0,
-        vdso=facts.get("vdso", 0),
-        flags=0,
-    )
-
-
-def mapped_agent(pid: int) -> tuple[int, int]:
-    """Return base and bytes of a preloaded agent, (0, 0) when there is none."""
-    name = build.library().name
-    mine = [m for m in read_maps(pid) if m.path.rpartition("/")[2] == name]
-    return (mine[0].start, mine[-1].end - mine[0].start) if mine else (0, 0)

@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 import time
+from collections.abc import Callable
 
 from attachers.inject.frames import Reply, Request, batches, decode, encode
 from runtime.agent import build, protocol
@@ -33,8 +34,13 @@ def environment(region: Region, base: dict[str, str] | None = None) -> dict[str,
     env = dict(os.environ if base is None else base)
     others = env.get("LD_PRELOAD", "")
     env["LD_PRELOAD"] = f"{build.library()}{':' + others if others else ''}"
-    env["BPFTIME_AGENT"] = f"1;id={region.id.hex()};region={region.path}"
+    env["BPFTIME_AGENT"] = launch_text(region)
     return env
+
+
+def launch_text(region: Region) -> str:
+    """Return what tells an agent its session: version, the region's id, and where to open it."""
+    return f"1;id={region.id.hex()};region={region.path}"
 
 
 def spawn(argv: list[str], env: dict[str, str]) -> int:
@@ -129,7 +135,9 @@ class Doorbell:
         self._libc.syscall(FUTEX, ctypes.byref(self._word), WAIT, self._heard, limit, None, 0)
 
 
-def wait_for_agent(region: Region, doorbell: Doorbell, pid: int) -> int:
+def wait_for_agent(
+    region: Region, doorbell: Doorbell, pid: int, goes_on: Callable[[], bool] = lambda: True
+) -> int:
     """Wait until the preloaded agent of `pid` has a mailbox; returns its descriptor number there.
 
     Raises:
@@ -143,6 +151,6 @@ def wait_for_agent(region: Region, doorbell: Doorbell, pid: int) -> int:
                 region.set_process(entry.slot, "pid", pid)
                 region.set_process(entry.slot, "mail_fd", -1)
                 return entry.mail_fd
-        if not _is_alive(pid) or time.monotonic() > deadline:
+        if not _is_alive(pid) or not goes_on() or time.monotonic() > deadline:
             raise TargetProblem(f"the agent did not start in {pid}")
         doorbell.wait(0.02)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import replace
 from types import TracebackType
 
 from attachers.inject import loader
 from attachers.inject.borrow import Borrowed, borrow
 from attachers.inject.frames import Hello, Reply, Request, batches, decode, encode
-from runtime.agent import protocol
+from runtime.agent import build, protocol
 from runtime.errors import TargetProblem
 from runtime.shm.region import process_start
 from runtime.symbols.maps import Memory, read_maps
@@ -68,19 +69,18 @@ class Visitor:
             thread.use_landing(known.at, known.stack)
             return protocol.STATE.get(head, "serve"), known
         landing = loader.make_landing(thread, self.memory, maps)
-        base, size = loader.mapped_agent(self.pid)
-        if not base:
-            base = loader.load_agent(thread, self.memory)
-        self._introduce(thread, landing, base, size)
-        return base + loader.build.symbols()["agent_visit"], landing
+        serve = protocol.STATE.get(head, "serve") if head else 0
+        if not serve:
+            serve = loader.load_agent(thread, self.memory) + build.symbols()["agent_visit"]
+        self._introduce(thread, landing, serve)
+        return serve, landing
 
-    def _introduce(self, thread: Borrowed, landing: loader.Landing, base: int, size: int) -> None:
-        greeting = loader.hello(
-            base, size, landing, self.pid, target_facts(self.pid, self.memory, self.start)
-        )
+    def _introduce(self, thread: Borrowed, landing: loader.Landing, serve: int) -> None:
+        facts = target_facts(self.pid, self.memory, self.start)
+        greeting = replace(facts, landing=landing.at, inbox=landing.inbox)
         data = encode([greeting.request()])
         self.memory.write(landing.inbox, data)
-        status = thread.call(greeting.serve, landing.inbox, len(data))
+        status = thread.call(serve, landing.inbox, len(data))
         if status < 0:
             raise TargetProblem(f"the agent could not start in {self.pid} (errno {-status})")
 
@@ -119,18 +119,18 @@ class _Lock:
         os.close(self.fd)
 
 
-def target_facts(pid: int, memory: Memory, start: int) -> dict[str, int]:
-    """Return what only the tracer can find out: `rseq_offset` from fs base, `vdso` address, `start` time.
+def target_facts(pid: int, memory: Memory, start: int) -> Hello:
+    """Return what only the tracer can find out: where struct rseq lies from fs base, the vDSO, the start time.
 
     glibc exports `__rseq_offset` and `__rseq_size` from its loader (glibc manual, Restartable Sequences).
     """
     from runtime.symbols.elf import ElfFile
     from runtime.symbols.modules import modules_of
 
-    facts = {"start": start, "rseq_offset": 0, "vdso": 0}
+    rseq = vdso = 0
     for mapping in read_maps(pid):
         if mapping.path == "[vdso]":
-            facts["vdso"] = mapping.start
+            vdso = mapping.start
     for module in modules_of(pid):
         if not module.path.rpartition("/")[2].startswith("ld-linux"):
             continue
@@ -142,8 +142,5 @@ def target_facts(pid: int, memory: Memory, start: int) -> dict[str, int]:
             and memory.u64(module.bias + symbols.get("__rseq_size", 0)) & 0xFFFFFFFF
         ):
             raw = memory.read(module.bias + symbols["__rseq_offset"], 8)
-            facts["rseq_offset"] = int.from_bytes(raw, "little", signed=True)
-    return facts
-
-
-ASK = Hello()
+            rseq = int.from_bytes(raw, "little", signed=True)
+    return Hello(start=start, rseq_offset=rseq, vdso=vdso)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
-from attachers.inject.visit import Visitor
+from attachers.inject.visit import Visitor, find_state
 from attachers.patch.apply import remove
 from attachers.patch.plan import AttachPlan
 from attachers.target import Target
@@ -67,11 +67,17 @@ class Processes:
             self._launch()
 
     def _open_running(self, pid: int) -> Target:
-        if self.config.inject == "frida":
-            from attachers.inject.gadget import inject  # lazy: frida, 50 ms
+        """Bring the agent into a running process: our own visit first, Frida where that fails or is asked for."""
+        if self.config.inject == "ptrace" or find_state(pid):
+            return Target.open(pid)
+        from attachers.inject.gadget import inject  # lazy: frida, 50 ms
 
-            inject(pid)
-        return Target.open(pid)
+        box = inject(self.session.region, pid, self._doorbell)
+        target = Target.open(pid, box)
+        box.exchange([Request(Op.GO)])
+        box.close()
+        target.channel = Visitor(pid)
+        return target
 
     def _add(self, target: Target) -> Traced:
         traced = Traced(target, FunctionAttacher(target, self.session))

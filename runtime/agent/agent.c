@@ -11,6 +11,12 @@ enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, SERVE_SECONDS = 2, SLOT_OTHERS = PROCESSE
 
 struct agent agent;
 
+// The linker's names for the first and the last byte of the library.
+extern const u8 __ehdr_start[] __attribute__((visibility("hidden")));
+extern const u8 _end[] __attribute__((visibility("hidden")));
+
+__attribute__((visibility("default"))) s64 agent_visit(u8 *inbox, u64 bytes);
+
 static void *map_memfd(const char *name, u64 bytes, s64 flags, s32 *ret_fd)
 {
 	s64 fd = sys(SYS_MEMFD_CREATE, name, MEMFD_CLOEXEC);
@@ -127,6 +133,9 @@ int agent_start(void)
 	state->bytes = STATE_BYTES;
 	state->tid_offset = agent.tid_offset;
 	state->process_page = (u64)page;
+	state->agent_base = (u64)__ehdr_start;
+	state->agent_bytes = (u32)(_end - __ehdr_start);
+	state->serve = (u64)agent_visit;
 	copy_bytes(state->build_id, AGENT_HASH, sizeof(AGENT_HASH) < 20 ? sizeof(AGENT_HASH) : 20);
 	agent.state = state;
 	process_refresh();
@@ -198,6 +207,9 @@ static int parse_launch(const char *value, const char *end, struct launch *ret)
 	ret->region[n] = 0;
 	return 0;
 }
+
+// Frida's way in: a temporary thread of its own calls this with our text. The library must stay.
+__attribute__((visibility("default"))) void agent_injected(const char *text, int *stay_resident, void *unused);
 
 // The environment is read from /proc: musl hands none to constructors. A name may straddle two reads.
 static int find_launch(struct launch *ret)
@@ -323,7 +335,24 @@ __attribute__((constructor)) static void agent_preloaded(void)
 		connect(region, &launch);
 }
 
-// --- visited: a borrowed thread, or Frida's temporary one, calls this with the inbox of the state ---
+void agent_injected(const char *text, int *stay_resident, void *unused)
+{
+	struct launch launch;
+	struct region *region;
+	u64 bytes = 0;
+
+	(void)unused;
+	*stay_resident = 1;
+	while (text[bytes])
+		bytes++;
+	if (agent.state || parse_launch(text, text + bytes, &launch))
+		return;
+	region = open_region(&launch);
+	if (region)
+		connect(region, &launch);
+}
+
+// --- visited: a borrowed thread calls this with the inbox of the state ---
 
 // `inbox` holds `bytes` of frames; replies are written to its second half. Returns bytes of replies or -errno.
 __attribute__((visibility("default"))) s64 agent_visit(u8 *inbox, u64 bytes)

@@ -23,7 +23,7 @@ FLAGS = (
     "-fno-tree-loop-distribute-patterns -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing "
     "-fcf-protection=none -nostdlib "
     "-Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion -Werror "
-    "-Wl,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--build-id=sha1,--hash-style=gnu"
+    "-Wl,-Bsymbolic,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--build-id=sha1,--hash-style=gnu"
 ).split()
 MISSING = "no C compiler found to build the agent: install gcc (Debian, Ubuntu: apt install gcc) or clang, or set CC"
 

@@ -43,14 +43,11 @@ static s32 give_u64(struct answer *out, u64 value)
 	return 0;
 }
 
-// {u32 abi, s32 rseq_offset, u64 agent_base, u32 agent_bytes, u32 flags, u64 start, u64 serve, u64 landing,
-//  u64 inbox, u64 vdso}: fields that are all ones stay as they are. Reply: {u64 state, 128 bytes of it}.
+// What only the tracer can find out; a `start` of all ones only asks. Reply: {u64 state, 128 bytes of it}.
 struct hello {
 	u32 abi;
 	s32 rseq_offset;
-	u64 agent_base;
-	u32 agent_bytes, flags;
-	u64 start, serve, landing, inbox, vdso;
+	u64 start, landing, inbox, vdso;
 };
 
 static s32 do_hello(struct bytes *in, struct answer *out)
@@ -63,14 +60,10 @@ static s32 do_hello(struct bytes *in, struct answer *out)
 		return -E_INVAL;
 	if (hello->abi != BPFTIME_ABI)
 		return -E_PROTO;
-	if (~hello->agent_base) {
-		state->agent_base = hello->agent_base;
-		state->agent_bytes = hello->agent_bytes;
+	if (~hello->start) {
 		state->start = hello->start;
-		state->serve = hello->serve;
 		state->landing = hello->landing;
 		state->inbox = hello->inbox;
-		state->flags = hello->flags;
 		agent.rseq_offset = state->rseq_offset = hello->rseq_offset;
 		clock_init(hello->vdso);
 	}
