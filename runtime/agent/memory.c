@@ -155,6 +155,17 @@ HELPER u64 copy(void *to, const void *from, u64 bytes)
 	return 0;
 }
 
+// Tail calls: the address to go to is in the second word behind the context, whose size names the stub.
+#define TAIL_JUMP(size, place)                                                                                     \
+	__asm__(".text\n.type tail_jump_" #size ", @function\ntail_jump_" #size ": jmp *" #place "(%rdi)\n"      \
+		".size tail_jump_" #size ", . - tail_jump_" #size "\n")
+
+TAIL_JUMP(16, 24);
+TAIL_JUMP(24, 32);
+TAIL_JUMP(64, 72);
+TAIL_JUMP(168, 176);
+TAIL_JUMP(184, 192);
+
 u64 fuel_empty; // runs that ended because a loop went on too long; read by the tracer in its own process
 
 HELPER void fuel_out(void)

@@ -1,8 +1,8 @@
 """How a compiled program gets its inputs: parameters in registers, the rest as words on the stack.
 
 Word i lies at [address of the return-address slot + 8 + 8 * i]. With `frame` the first parameter is the
-address of a full context structure instead, which is followed by a u64 that the thunk zeroes (the number
-of tail calls so far).
+address of a full context structure instead, which is followed by two u64: the number of tail calls so far,
+which the thunk zeroes, and a word for the jump.
 """
 
 from __future__ import annotations

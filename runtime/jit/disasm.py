@@ -130,6 +130,8 @@ def check(name: str, code: bytes, *, returns: bool) -> None:
     for at, mnemonic, operands in text:
         if VECTOR.search(operands) or mnemonic in FORBIDDEN or mnemonic.startswith("f"):  # f…: x87
             raise Bug(f"{name}: compiled code holds '{mnemonic} {operands}' at {at:#x}")
+        if mnemonic in ("jmp", "call") and operands in FAMILIES and operands != "r11":
+            raise Bug(f"{name}: '{mnemonic} {operands}' at {at:#x} goes through a register of the target")
         lost = [register for register in _written(mnemonic, operands) if register not in free]
         if lost:
             raise Bug(f"{name}: '{mnemonic} {operands}' at {at:#x} changes {lost[0]}, which is not saved")

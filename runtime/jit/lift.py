@@ -276,10 +276,15 @@ class _Function:
         if "scratch" in unit.slots:
             scratch = code.op(f"load i64, ptr {unit.slot(code, 'scratch')}")
             unit.call(code, "frame_leave", [scratch], returns=False)
-        result = f"{code.name()} = " if unit.returns else ""
-        type_ = "i64" if unit.returns else "void"
-        code.add(f"{result}musttail call preserve_mostcc {type_} {entry}(i64 %a0)")
-        code.add(f"ret {type_} {result.removesuffix(' = ')}" if unit.returns else "ret void")
+        # LLVM would jump through a register that it has just restored; the stub jumps through memory.
+        size = LAYOUTS[unit.inputs.kind].size
+        code.add(f"store ptr {entry}, ptr {code.at(count, 8)}")
+        stub = unit.function(f"tail_jump_{size}", 1, returns=unit.returns)
+        if unit.returns:
+            code.add(f"ret i64 {code.op(f'musttail call preserve_mostcc i64 {stub}(i64 %a0)')}")
+        else:
+            code.add(f"musttail call preserve_mostcc void {stub}(i64 %a0)")
+            code.add("ret void")
         code.inner(fall)
         code.set(0, str(ENOENT))
 

@@ -21,6 +21,7 @@ from tests.tools.programs import (
     UPDATE,
     box,
     call,
+    copy,
     emit_record,
     here,
     image,
@@ -174,3 +175,21 @@ def test_counting_runs_on_a_thread_without_rseq():
     view = sandbox.views["count"]
     last = view.offset + view.layout.data + (view.layout.cells - 1) * view.layout.block
     assert view.region[last] == 1
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_tail_calls_jump_through_memory_and_end(returns):
+    import ctypes
+
+    from runtime.jit.compile import compile_program
+
+    specs = {"progs": MapSpec("progs", MapKind.PROG_ARRAY, 4, 4, 4)}
+    sandbox = box(*specs.values())
+    again = (copy(6, 1), (2, "progs"), load(3, 2), call(12), insn(0x7A, 10, 0, -8, 1), load(0, 77), EXIT)
+    verified = verify(program(again, ContextKind.UPROBE), specs)
+    made = compile_program(verified, specs, here(), returns=returns, frame=True)
+    linked_program = sandbox.program(made)
+    sandbox.tables["progs"][2] = linked_program.address
+    context = (ctypes.c_uint64 * 23)()
+    assert linked_program(ctypes.addressof(context)) == (77 if returns else 0)
+    assert context[21] == 33
