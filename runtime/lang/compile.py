@@ -71,6 +71,7 @@ def _compile(source: Source, options: Options) -> Script:
     if checker.errors:
         raise checker.errors[0] if len(checker.errors) == 1 else Problems(checker.errors)
     shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
+    _check_declarations(source, shapes, checker.maps)
     output = Output(config, shapes)
     programs, probes = _generate(source, output, bodies)
     specs = _specs(output, config)
@@ -178,11 +179,12 @@ def _specs(output: Output, config: Config) -> tuple[MapSpec, ...]:
     return tuple(specs)
 
 
-def check_declared(shape: MapShape, facts: MapFacts) -> str:
-    """Say how a map's values do not fit its declaration, or nothing."""
-    if not facts.kind or MAP_KINDS[facts.kind] == isinstance(shape.value, Aggregate):
-        return ""
-    return (
-        f"Incompatible map types. Type from declaration: {facts.kind}. Type from value/key type:"
-        f" {'percpuhash' if isinstance(shape.value, Aggregate) else 'hash'}"
-    )
+def _check_declarations(source: Source, shapes: dict[str, MapShape], maps: dict[str, MapFacts]) -> None:
+    for name, shape in shapes.items():
+        facts, added = maps[name], isinstance(shape.value, Aggregate)
+        if facts.kind and facts.declared and MAP_KINDS[facts.kind] != added:
+            raise source.problem(
+                facts.declared,
+                f"Incompatible map types. Type from declaration: {facts.kind}. Type from value/key type:"
+                f" {'percpuhash' if added else 'hash'}",
+            )

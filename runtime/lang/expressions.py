@@ -306,8 +306,10 @@ class ExpressionParser(Tokens):
     def type_of(self) -> tree.TypeOf:
         """Take `typeof(…)`."""
         start = self.next().at[0]
+        self.deeper()
         self.expect("(")
         inner = self.type_or_expression()
+        self.depth -= 1
         return tree.TypeOf((start, self.expect(")").at[1]), inner)
 
     def type_or_expression(self) -> tree.Expr | tree.TypeSyntax:

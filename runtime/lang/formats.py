@@ -17,6 +17,7 @@ CONVERSION = re.compile(
     rb"%(?:%|(?P<flags>-?\+? ?\#?0?)(?P<width>\*|[0-9]{1,4})?(?:\.(?:\*|[0-9]{0,4}))?"
     rb"(?P<length>(?:hh|h|ll|l|L|j|z|t)?)(?P<conv>rx|rh|gr|[diuoxXcspr]))"
 )
+FLOATING = re.compile(rb"%[-+ #0-9.*]*[hlLjzt]*[aAeEfFgG](?!r)")
 BITS = {b"": 32, b"hh": 8, b"h": 16}  # by length modifier; all others 64
 SIGNED = (b"d", b"i")
 INTEGER = (b"d", b"i", b"u", b"o", b"x", b"X", b"c", b"p", b"gr")
@@ -65,6 +66,12 @@ def parse(text: bytes) -> Format:
         texts.append(b"")
     texts[-1] += text[at:]
     return Format(tuple(texts), tuple(conversions))
+
+
+def unsupported(text: bytes) -> str:
+    """Give the first conversion that no value can be formatted for (floating point), or nothing."""
+    found = FLOATING.search(text.replace(b"%%", b""))
+    return found[0].decode("latin-1") if found else ""
 
 
 def mismatch(name: str, parsed: Format, kinds: list[Type]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.lang import tree
 from runtime.lang.builtins import BUILTINS, argument_number
-from runtime.lang.functions import AGGREGATES, FUNCTIONS
+from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
 from runtime.lang.functions.row import arity_error
 from runtime.lang.suggest import near
 from runtime.lang.types import (
@@ -104,6 +104,8 @@ def _call(c: Checker, node: tree.Call) -> Type:
 
 def _builtin_call(c: Checker, node: tree.Call) -> Type:
     builtin = BUILTINS.get(node.name)
+    if builtin is None and node.name in NOT_SERVED:
+        return c.fail(node.name_at, f"{node.name}() is not served")
     if builtin is None:
         names = [*FUNCTIONS, *AGGREGATES, *BUILTINS]
         return c.fail(node.name_at, f"Unknown function: {node.name}", near(node.name, names, "{}()"))

@@ -23,6 +23,9 @@ def _check_printf(c: Checker, call: tree.Call) -> Type:
     kinds = [_printable(c, arg) for arg in call.args[1:]]
     if text is None or UNKNOWN in kinds:
         return VOID
+    if wrong := formats.unsupported(text):
+        c.fail(call.at, f"{call.name}: unsupported format specifier: {wrong}")
+        return VOID
     parsed = formats.parse(text)
     if error := formats.mismatch(call.name, parsed, kinds):
         c.fail(call.at, error)

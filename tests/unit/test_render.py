@@ -1,0 +1,99 @@
+"""Renderers: golden output for every kind of event, and numbers that float32 and integers disagree on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bpftime_cli.messages import Message, report, show
+from bpftime_cli.render import FORMATS, Style
+from bpftime_cli.render.text import bar_length
+from runtime.errors import Problem, Problems, Span
+from runtime.events import Buffer, Event, MapData, Pointer, Stats, Variant
+from runtime.lang.histograms import hist, lhist
+
+GOLDEN = Path(__file__).parent.parent / "cases" / "render"
+SPAN = Span("stdin", 1, 9, 1, 14, "begin { errorf(5); }")
+COUNTS = [1, 0, 0, 2, *[0] * 7, 1, *[0] * 53]
+EVENTS = [
+    Event("attached_probes", 1),
+    Event("attached_probes", 2),
+    Event("printf", b'text "quoted" \\ \t\x01\xff \xc3\xa4\n'),
+    Event("time", b"12:34:56\n"),
+    Event("join", b"a b"),
+    Event("value", -5),
+    Event("value", True),
+    Event("value", None),
+    Event("value", (1, b"a", (2, 3), [4, 5])),
+    Event("value", {"a": 1, "b": {"c": b"x"}, "d": {}}),
+    Event("value", Pointer(255)),
+    Event("value", Variant(2, "TWO")),
+    Event("value", Variant(3)),
+    Event("value", Buffer(b"a\x00\xff")),
+    Event("value", "main+5"),
+    Event("value", 9007199254740993),
+    Event("map", MapData("@x", False, ((None, 5),))),
+    Event("map", MapData("@k", True, (((1, b"a b", (2, 3)), 5), (b"(not a tuple)", 6)))),
+    Event("stats", MapData("@s", True, ((b"k", Stats(3, -1, -4)),))),
+    Event("hist", MapData("@h", False, ((None, hist(COUNTS, 0)),))),
+    Event(
+        "hist", MapData("@l", True, ((7, lhist([1, 0, 3, 4], 0, 2048, 1024)), (8, lhist([0] * 4, 0, 2, 1))))
+    ),
+    Event("lost_events", 12),
+    Event("errorf", b"bad thing", SPAN),
+    Event("warnf", b"odd thing\n", SPAN),
+]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_golden(form: str) -> None:
+    out = bytearray()
+    renderer = FORMATS[form](out.extend)
+    for event in EVENTS:
+        renderer.write(event)
+    renderer.finish()
+    assert bytes(out) == (GOLDEN / f"all.{form}").read_bytes()
+
+
+def test_json_lines_parse() -> None:
+    out = bytearray()
+    renderer = FORMATS["json"](out.extend)
+    for event in EVENTS:
+        renderer.write(event)
+    assert all(json.loads(line)["type"] for line in out.decode().splitlines())
+
+
+def test_a_terminal_is_not_driven_by_traced_strings() -> None:
+    out = bytearray()
+    FORMATS["text"](out.extend, None, Style(sanitise=True)).write(Event("printf", b"\x1b[31mred\x07\n"))
+    assert out == b"\\x1b[31mred\\x07\n"
+
+
+def test_narrow_terminals_get_shorter_bars() -> None:
+    out = bytearray()
+    data = MapData("@", False, ((None, hist(COUNTS, 0)),))
+    FORMATS["text"](out.extend, None, Style(bar=10)).write(Event("hist", data))
+    assert max(map(len, out.splitlines())) == 16 + 8 + 2 + 10 + 1
+
+
+def test_bars_are_those_of_float32() -> None:
+    assert bar_length(0, 0, 52) == 0
+    assert bar_length(1, 3, 52) == 17
+    assert bar_length((1 << 24) + 4, (1 << 24) + 5, 52) == 52
+
+
+def test_messages_quote_the_source() -> None:
+    span = Span("a.bt", 2, 2, 2, 4, "\tä€漢")
+    assert show(Message("ERROR", "wrong", span, "mend it")) == (
+        "a.bt:2:2-4: ERROR: wrong\n    ä€漢\n    ~~\nHINT: mend it\n"
+    )
+    assert show(Message("WARNING", "all", Span("a", 1, 1, 2, 3, "x\ny"))) == "a:1-2: WARNING: all\nx\ny\n"
+    assert show(Message("BUG", "no place")) == "BUG: no place\n"
+
+
+def test_at_most_ten_errors_are_shown() -> None:
+    text = report(Problems([Problem(f"number {i}") for i in range(14)]), [Problem("odd")])
+    assert text.count("ERROR") == 10
+    assert text.endswith("… 4 more\nWARNING: odd\n")
