@@ -176,13 +176,24 @@ def printk(site: Site) -> str:
 
 def stack(site: Site) -> str:
     """Emit get_stack: a walk along frame pointers."""
-    kind = site.unit.inputs.kind
-    if kind in FRAMELESS:
+    if site.unit.inputs.kind in FRAMELESS:
         return str(EOPNOTSUPP)
+    return site.invoke("stack_walk", [site.arg(2), site.arg(3), site.arg(4), *_registers(site)])
+
+
+def stack_id(site: Site) -> str:
+    """Emit get_stackid."""
+    if site.unit.inputs.kind in FRAMELESS:
+        return str(EOPNOTSUPP)
+    head = site.unit.address(f"head:{site.known().name}")
+    return site.invoke("stack_id", [head, site.arg(3), *_registers(site)])
+
+
+def _registers(site: Site) -> list[str]:
+    """Give what a walk starts from: instruction, frame pointer, place of the return address or 0."""
     ip, frame_pointer, top = (context.read(site.code, site.unit, name) for name in ("ip", "rbp", "rsp"))
     # At a function's entry the return address is on top of the stack and the frame is the caller's.
-    start = top if kind is ContextKind.UPROBE else "0"
-    return site.invoke("stack_walk", [site.arg(2), site.arg(3), site.arg(4), ip, frame_pointer, start])
+    return [ip, frame_pointer, top if site.unit.inputs.kind is ContextKind.UPROBE else "0"]
 
 
 def loop(site: Site) -> str:
@@ -246,6 +257,7 @@ INLINE: dict[int, Callable[[Site], str]] = {
     8: current_cpu,
     14: pid_tgid,
     58: override,
+    27: stack_id,
     67: stack,
     118: jiffies,
     173: _word("func"),

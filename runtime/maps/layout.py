@@ -20,8 +20,10 @@ HEADER = 256
 PAGE = 4096
 LINE = 64
 MAX_KEY = 512
+MAX_STACK = 127 * 8
 MAX_BYTES = 1 << 36
 ENTRY_HEAD = 8  # u32 next, u32 hash
+STACK_HEAD = 8  # u32 hash, u32 addresses: before each stack; all zero where there is none
 CHAIN_END = 0x80000000  # or a bucket's number: ends its chain
 FREE_END = 0xFFFFFFFF  # ends the free list
 ARRAYS = frozenset((MapKind.ARRAY, MapKind.PERCPU_ARRAY, MapKind.PROG_ARRAY))
@@ -88,7 +90,7 @@ class MapLayout:
 
 def check(spec: MapSpec) -> None:
     """Refuse kinds and sizes that no map can have."""
-    if spec.kind not in ARRAYS | HASHES | RINGS:
+    if spec.kind not in ARRAYS | HASHES | RINGS | {MapKind.STACK_TRACE}:
         raise Unsupported(f"map '{spec.name}': maps of type {spec.kind} are not available in user space")
     if spec.kind in RINGS:
         return
@@ -96,6 +98,12 @@ def check(spec: MapSpec) -> None:
         raise Problem(f"map '{spec.name}': the key of an array has 4 bytes, not {spec.key_size}")
     if not 0 < spec.key_size <= MAX_KEY:
         raise Problem(f"map '{spec.name}': a key has 1 to {MAX_KEY} bytes, not {spec.key_size}")
+    if spec.kind == MapKind.STACK_TRACE and (
+        spec.value_size % 8 or spec.value_size > MAX_STACK or spec.flags
+    ):
+        raise Problem(
+            f"map '{spec.name}': stacks have up to {MAX_STACK // 8} addresses of 8 bytes and no flags"
+        )
     if spec.value_size < 1 or not 0 < spec.max_entries < CHAIN_END:
         raise Problem(f"map '{spec.name}': {spec.max_entries} entries of {spec.value_size} bytes")
 
@@ -105,6 +113,9 @@ def _layout(spec: MapSpec, cpus: int) -> MapLayout:
         size = ring_bytes(spec)
         return MapLayout(0, 1, 0, 0, 0, 0, PAGE, PAGE, 3 * PAGE + size, PAGE)
     stride = up(8 if spec.kind == MapKind.PROG_ARRAY else spec.value_size, 8)
+    if spec.kind == MapKind.STACK_TRACE:
+        block = power(spec.max_entries) * (stride + STACK_HEAD)
+        return MapLayout(stride + STACK_HEAD, 1, block, 0, 0, 0, HEADER, HEADER, HEADER + up(block, LINE))
     cells = cpus if spec.kind in PER_CPU else cpus + 1 if spec.added_only else 1
     block = up(stride * spec.max_entries, LINE)
     if cells > 1 and block <= PAGE:
@@ -151,6 +162,8 @@ def initialise(
     extra = ring_bytes(spec) if spec.kind in RINGS else layout.buckets
     if spec.thread_keyed:
         extra = thread_slots(spec)
+    if spec.kind == MapKind.STACK_TRACE:
+        extra = power(spec.max_entries)
     _HEAD.pack_into(
         region,
         offset,

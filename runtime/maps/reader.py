@@ -48,13 +48,29 @@ class MapView:
         if self.spec.kind in shape.ARRAYS:
             values = self._values(self.spec.max_entries)
             return [(index.to_bytes(4, "little"), value) for index, value in enumerate(values)]
+        if self.spec.kind == MapKind.STACK_TRACE:
+            return self._stacks()
         return []
+
+    def _stacks(self) -> list[tuple[bytes, bytes]]:
+        """Give the stacks that were kept: number → addresses, innermost first, padded with zeros."""
+        plan = self.layout
+        data = self._bytes(plan.data, plan.block)
+        found = []
+        for index in range(plan.block // plan.stride):
+            start = index * plan.stride
+            if any(data[start : start + shape.STACK_HEAD]):
+                value = data[start + shape.STACK_HEAD : start + plan.stride]
+                found.append((index.to_bytes(4, "little"), value))
+        return found
 
     def get(self, key: bytes) -> bytes | None:
         """Give one value, None where there is no such key."""
         if self.spec.kind in shape.ARRAYS:
             index = int.from_bytes(key, "little")
             return self._value(index) if index < self.spec.max_entries else None
+        if self.spec.kind == MapKind.STACK_TRACE:
+            return dict(self._stacks()).get(key)
         if self.spec.kind not in shape.HASHES:
             return None
         if self.spec.thread_keyed:
@@ -169,6 +185,10 @@ class MapView:
 
     def clear(self) -> None:
         """Delete all keys; zero all values of an array."""
+        if self.spec.kind == MapKind.STACK_TRACE:
+            start = self.offset + self.layout.data
+            self.region[start : start + self.layout.block] = bytes(self.layout.block)
+            return
         self._check(self._call("map_clear"), b"")
 
     def zero(self) -> None:

@@ -193,3 +193,26 @@ def test_tail_calls_jump_through_memory_and_end(returns):
     context = (ctypes.c_uint64 * 23)()
     assert linked_program(ctypes.addressof(context)) == (77 if returns else 0)
     assert context[21] == 33
+
+
+def test_stacks_are_walked_by_frame_pointers_and_kept_once():
+    import ctypes
+
+    from runtime.jit.compile import compile_program
+
+    specs = {"stacks": MapSpec("stacks", MapKind.STACK_TRACE, 4, 64, 16)}
+    sandbox = box(*specs.values())
+    parts = ((2, "stacks"), load(3, 0x100), call(27), EXIT)
+    made = compile_program(verify(program(parts, ContextKind.UPROBE), specs), specs, here(), returns=True)
+    frames = (ctypes.c_uint64 * 8)()
+    base = ctypes.addressof(frames)
+    frames[:] = [0xAAAA, 0, base + 32, 0xBBBB, 0, 0xCCCC, 0, 0]  # return address, -, outer frame
+    words = {"ip": 0x1111, "rsp": base, "rbp": base + 16}
+    walk = sandbox.program(made)
+    first = walk(*[0] * 6, *(words[name] for name in made.words))
+    assert walk(*[0] * 6, *(words[name] for name in made.words)) == first < 16
+    ((key, value),) = sandbox.views["stacks"].items()
+    assert int.from_bytes(key, "little") == first
+    assert [int.from_bytes(value[i : i + 8], "little") for i in range(0, 40, 8)] == [
+        *(0x1111, 0xAAAA, 0xBBBB, 0xCCCC, 0),
+    ]
