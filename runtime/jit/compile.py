@@ -10,7 +10,6 @@ from runtime.helpers.table import HELPERS, Arg
 from runtime.jit import blob, cache, context, disasm, llvm
 from runtime.jit.convention import FRAMELESS, Inputs
 from runtime.jit.image import Image, Relocation
-from runtime.jit.lift import TAIL_CALL, lift
 from runtime.jit.unit import Build, Unit
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.maps.spec import MapSpec
     from runtime.verify.result import Verified
 
-__all__ = ["Build", "compile_program"]
+__all__ = ["Build", "compile_program", "compile_programs"]
 
 
 def wants_frame(verified: Verified) -> bool:
@@ -73,7 +72,23 @@ def compile_program(
     return image
 
 
+def compile_programs(
+    programs: Iterable[Verified], maps: Mapping[str, MapSpec], build: Build, *, returns: bool = False
+) -> list[Image]:
+    """Compile several programs of one object; where one calls another by a program array, all get frames.
+
+    Raises:
+        Unsupported: a program asks for what user space cannot serve.
+    """
+    all_of_them = list(programs)
+    chained = any(call.helper == TAIL_CALL for verified in all_of_them for call in verified.calls.values())
+    frame = True if chained else None
+    return [compile_program(one, maps, build, returns=returns, frame=frame) for one in all_of_them]
+
+
 def _compile(unit: Unit) -> Image:
+    from runtime.jit.lift import lift  # lazy: an image from the cache needs none of it
+
     name, build = unit.verified.program.name, unit.build
     laid = blob.read(llvm.compile_ir(lift(unit), cheap=build.cheap))
     if laid.symbols.get("program") != 0:
@@ -106,7 +121,7 @@ def _image(unit: Unit, laid: blob.Blob, relocations: tuple[Relocation, ...]) -> 
     )
 
 
-DELETE = 3  # helper map_delete_elem
+DELETE, TAIL_CALL = 3, 12  # helpers map_delete_elem and tail_call
 MAP_SYMBOLS = frozenset(("map", "head", "ring", "progs"))
 FAULT_USERS = frozenset(f"agent:load_{n}" for n in (1, 2, 4, 8)) | {
     "agent:probe_read",
