@@ -15,21 +15,21 @@ from runtime.lang.types import UNKNOWN, Type
 from runtime.lang.variables import Variable
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Node:
     """Anything with a place."""
 
     at: At
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Expr(Node):
     """Anything with a value; `type` is filled by the checker."""
 
     type: Type = field(init=False, default=UNKNOWN, repr=False)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Integer(Expr):
     """An integer literal, negative after folding; `text` is how it was written when that matters."""
 
@@ -37,21 +37,21 @@ class Integer(Expr):
     text: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class String(Expr):
     """A string literal: its bytes without the final NUL."""
 
     value: bytes
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Boolean(Expr):
     """`true` or `false`."""
 
     value: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Scratch(Expr):
     """A scratch variable `$name`; `variable` is what it stands for, once typed."""
 
@@ -59,7 +59,7 @@ class Scratch(Expr):
     variable: Variable | None = field(init=False, default=None, repr=False)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class MapAccess(Expr):
     """`@name` or `@name[key]`; several keys are one tuple."""
 
@@ -68,21 +68,21 @@ class MapAccess(Expr):
     name_at: At
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Parameter(Expr):
     """Positional parameter `$N`; 0 is `$#`."""
 
     index: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Identifier(Expr):
     """A bare word: builtin, enum constant, macro parameter or zero-argument macro."""
 
     name: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Call(Expr):
     """`name(args)`."""
 
@@ -91,7 +91,7 @@ class Call(Expr):
     name_at: At
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class TypeName(Node):
     """A written type: `tag` is struct, union, enum or empty; suffixes are "*" or an array size (-1: `[]`)."""
 
@@ -100,7 +100,7 @@ class TypeName(Node):
     suffixes: list[str | int]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class TypeOf(Node):
     """`typeof(…)`, a type taken from an expression or a type name."""
 
@@ -110,21 +110,21 @@ class TypeOf(Node):
 TypeSyntax = TypeName | TypeOf
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class TypeArgument(Expr):
     """A `typeof(…)` given as an argument of a call."""
 
     written: TypeOf
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Tuple(Expr):
     """`(a, b)`; `()` and `(a,)` too."""
 
     items: list[Expr]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Record(Expr):
     """`(name=value, …)`."""
 
@@ -132,7 +132,7 @@ class Record(Expr):
     items: list[Expr]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Cast(Expr):
     """`(type)value`."""
 
@@ -140,7 +140,7 @@ class Cast(Expr):
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class SizeOf(Expr):
     """`sizeof(…)` or, by `what`, `typeinfo(…)`."""
 
@@ -149,7 +149,7 @@ class SizeOf(Expr):
     value: int = 0  # filled by the checker
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class OffsetOf(Expr):
     """`offsetof(type, a.b)`."""
 
@@ -157,14 +157,14 @@ class OffsetOf(Expr):
     path: list[str]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Comptime(Expr):
     """`comptime value`."""
 
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Unary(Expr):
     """`- ! ~ *` before a value."""
 
@@ -172,7 +172,7 @@ class Unary(Expr):
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Binary(Expr):
     """`left op right`."""
 
@@ -181,7 +181,7 @@ class Binary(Expr):
     right: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Ternary(Expr):
     """`condition ? then : otherwise`; `then` is None in `a ?: b`."""
 
@@ -190,7 +190,7 @@ class Ternary(Expr):
     otherwise: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Increment(Expr):
     """`++` or `--` before (`prefix`) or behind a variable or map."""
 
@@ -199,14 +199,14 @@ class Increment(Expr):
     prefix: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class AddressOf(Expr):
     """`&$x` or `&@m`."""
 
     target: Scratch | MapAccess
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Member(Expr):
     """`value.name` or `value->name`."""
 
@@ -215,7 +215,7 @@ class Member(Expr):
     arrow: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Item(Expr):
     """`value.0`."""
 
@@ -223,7 +223,7 @@ class Item(Expr):
     index: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Index(Expr):
     """`value[index]`."""
 
@@ -231,7 +231,7 @@ class Index(Expr):
     index: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Block(Expr):
     """`{ … }`; `value` is the trailing expression."""
 
@@ -239,7 +239,7 @@ class Block(Expr):
     value: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class If(Expr):
     """`if … { } else { }`; the value is that of the taken block."""
 
@@ -248,12 +248,12 @@ class If(Expr):
     otherwise: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Statement(Node):
     """Anything that is done for its effect."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Let(Statement):
     """`let $x[: type] [= value];`."""
 
@@ -262,7 +262,7 @@ class Let(Statement):
     value: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Assign(Statement):
     """`target op value;`, `op` without the final `=`; target None is `_ = value`."""
 
@@ -271,14 +271,14 @@ class Assign(Statement):
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Do(Statement):
     """An expression as a statement."""
 
     value: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Range(Node):
     """`first..end`."""
 
@@ -286,7 +286,7 @@ class Range(Node):
     end: Expr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class For(Statement):
     """`for $x : @map | a..b { }`."""
 
@@ -295,7 +295,7 @@ class For(Statement):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class While(Statement):
     """`while (condition) { }`."""
 
@@ -303,7 +303,7 @@ class While(Statement):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Unroll(Statement):
     """`unroll(count) { }`."""
 
@@ -311,35 +311,35 @@ class Unroll(Statement):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Leave(Statement):
     """`break` or `continue`."""
 
     word: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Return(Statement):
     """`return [value];`."""
 
     value: Expr | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Import(Statement):
     """`import "path";`."""
 
     path: bytes
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Definition(Node):
     """C text before the probes: a preprocessor line or a struct, union or enum."""
 
     text: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Setting(Node):
     """`key = value` of the config block."""
 
@@ -348,7 +348,7 @@ class Setting(Node):
     value_at: At
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class MapDeclaration(Node):
     """`let @name = kind(entries);`."""
 
@@ -358,7 +358,7 @@ class MapDeclaration(Node):
     entries: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Macro(Node):
     """`macro name(args) { }`; an argument keeps its `$` or `@`."""
 
@@ -367,7 +367,7 @@ class Macro(Node):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Function(Node):
     """`fn name($a : type) : type { }`."""
 
@@ -377,14 +377,14 @@ class Function(Node):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class AttachPoint(Node):
     """Raw text of one attach point, before it is split."""
 
     text: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Probe(Node):
     """Attach points, predicate and body."""
 
@@ -393,7 +393,7 @@ class Probe(Node):
     body: Block
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Script(Node):
     """Everything at the top level, by kind, in source order."""
 

@@ -20,13 +20,15 @@ CORPUS = (
     " @y = max(arg0); @z = lhist(arg0, 0, 1000, 10); @w[comm] = avg((int32)arg1); }",
     'begin { $x = 1; $t = (1, "abc", (int64)5); let $u : uint8 = 3; $x += $t.0; print($t.1); print(($t, 2));'
     " for ($i : 0..10) { @q[$i] = $i * 2; if ($i == 3) { continue; } } while ($x < 10) { $x++; break; }"
-    ' unroll(3) { @u -= 2; } @v = $x > 5 ? "yes" : "no"; if (comm == "bash") { print(comm) } else { return } }',
+    ' unroll(3) { @u -= 2; } @v = $x > 5 ? "yes" : "no"; if (comm == "bash") { print(comm) }'
+    " else { return } }",
     'config = { max_strlen = 64; missing_probes = "warn" } let @m = hash(10); begin { @m[1] = 1; }',
     "macro f($a, @b) { $a + 1 } fn g($a : int64, $b : struct foo*) : int64 { return $a; }",
     "struct foo { int a; }; interval:hz:10 { print(1) }",
-    "uprobe:a:b { $r = (a = 1, b = 2); print($r.a); print(sizeof(uint32)); print(sizeof((1, 2))); @x++; ++@y[1];"
-    " $p = (uint32 *)arg0; print(*$p); print($p[2]); _ = strlen(comm); print(-5 >> 1); print(~1 | 2 ^ 3); }",
-    'self:signal:SIGUSR1, kprobe:f, usdt:x:y { print($1); print(str($2)); time("%H"); @c = (int64)@d; @d = count() }',
+    "uprobe:a:b { $r = (a = 1, b = 2); print($r.a); print(sizeof(uint32)); print(sizeof((1, 2))); @x++;"
+    " ++@y[1]; $p = (uint32 *)arg0; print(*$p); print($p[2]); _ = strlen(comm); print(-5 >> 1); print(~1 | 2 ^ 3); }",
+    "self:signal:SIGUSR1, kprobe:f, usdt:x:y { print($1); print(str($2)); }",
+    'uprobe:a:b { time("%H"); @c = (int64)@d; @d = count() }',
 )
 TOKEN = re.compile(r'\s+|"[^"]*"|[\w$@#]+|<<=|>>=|\+\+|--|->|\.\.|&&|\|\||[=!<>]=|.')
 EXTRA = [

@@ -1,4 +1,4 @@
-"""The language's cases: scripts in `tests/cases/lang/*.toml` compiled, verified, run natively, output compared."""
+"""The language's cases: scripts of `tests/cases/lang/*.toml` run natively, their output compared."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ FUNCTIONS: dict[str, Function] = {
 }
 # Names of the language that have no row: what a message says instead of "unknown".
 NOT_SERVED = frozenset(
-    ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find", "getopt", "join",
-     "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr", "memcmp", "override", "path",
-     "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread", "skboutput", "socket_cookie", "strcap",
-     "str_concat", "strcontains", "strerror", "strstr", "syscall_name", "system", "uaddr", "unwatch", "ustack",
-     "write_user")
+    ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find",
+    "getopt", "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
+    "memcmp", "override", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
+    "skboutput", "socket_cookie", "strcap", "str_concat", "strcontains", "strerror", "strstr",
+    "syscall_name", "system", "uaddr", "unwatch", "ustack", "write_user")
 )  # fmt: skip
 AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}
