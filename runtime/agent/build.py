@@ -95,7 +95,7 @@ def library() -> Path:
 def _is_stale(path: Path) -> bool:
     """Compare times first (cheap), then the hash inside the library."""
     built = path.stat().st_mtime_ns
-    if all(p.stat().st_mtime_ns <= built for p in sources()):
+    if all(p.stat().st_mtime_ns <= built for p in (*sources(), Path(__file__))):
         return False
     if source_hash().encode() in path.read_bytes():
         path.touch()
