@@ -26,7 +26,8 @@ CORPUS = (
     "macro f($a, @b) { $a + 1 } fn g($a : int64, $b : struct foo*) : int64 { return $a; }",
     "struct foo { int a; }; interval:hz:10 { print(1) }",
     "uprobe:a:b { $r = (a = 1, b = 2); print($r.a); print(sizeof(uint32)); print(sizeof((1, 2))); @x++;"
-    " ++@y[1]; $p = (uint32 *)arg0; print(*$p); print($p[2]); _ = strlen(comm); print(-5 >> 1); print(~1 | 2 ^ 3); }",
+    " ++@y[1]; $p = (uint32 *)arg0; print(*$p); print($p[2]); _ = strlen(comm); print(-5 >> 1);"
+    " print(~1 | 2 ^ 3); }",
     "self:signal:SIGUSR1, kprobe:f, usdt:x:y { print($1); print(str($2)); }",
     'uprobe:a:b { time("%H"); @c = (int64)@d; @d = count() }',
 )
