@@ -68,7 +68,8 @@ struct region {
 	u32 doorbell;
 	u8 pad1[4];
 	u64 started_boot;
-	u8 pad2[24];
+	u32 last_handler;
+	u8 pad2[20];
 	u8 name[64];
 	u8 pad3[3776];
 };
@@ -107,6 +108,7 @@ _Static_assert(__builtin_offsetof(struct region, lost) == 200, "lost");
 _Static_assert(__builtin_offsetof(struct region, abandoned) == 208, "abandoned");
 _Static_assert(__builtin_offsetof(struct region, doorbell) == 216, "doorbell");
 _Static_assert(__builtin_offsetof(struct region, started_boot) == 224, "started_boot");
+_Static_assert(__builtin_offsetof(struct region, last_handler) == 232, "last_handler");
 _Static_assert(__builtin_offsetof(struct region, name) == 256, "name");
 
 struct process {
@@ -138,11 +140,7 @@ struct handler {
 	u8 state;
 	u16 flags;
 	u8 name[32];
-	u32 type;
-	u32 count;
-	u8 sha256[32];
-	u64 spare;
-	u8 pad0[40];
+	u8 pad0[88];
 };
 _Static_assert(sizeof(struct handler) == 128, "handler");
 _Static_assert(__builtin_offsetof(struct handler, id) == 0, "id");
@@ -150,10 +148,6 @@ _Static_assert(__builtin_offsetof(struct handler, kind) == 4, "kind");
 _Static_assert(__builtin_offsetof(struct handler, state) == 5, "state");
 _Static_assert(__builtin_offsetof(struct handler, flags) == 6, "flags");
 _Static_assert(__builtin_offsetof(struct handler, name) == 8, "name");
-_Static_assert(__builtin_offsetof(struct handler, type) == 40, "type");
-_Static_assert(__builtin_offsetof(struct handler, count) == 44, "count");
-_Static_assert(__builtin_offsetof(struct handler, sha256) == 48, "sha256");
-_Static_assert(__builtin_offsetof(struct handler, spare) == 80, "spare");
 
 struct thread_slot {
 	u32 process;

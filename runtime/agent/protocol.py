@@ -84,50 +84,86 @@ class Layout:
 
     def unpack(self, buffer: memoryview | bytes | bytearray, base: int = 0) -> dict[str, int]:
         """Return all scalar integer members by name."""
-        return {f.name: self.get(buffer, f.name, base) for f in self.fields.values()
-                if f.count == 1 and f.kind in CODES}
+        return {
+            f.name: self.get(buffer, f.name, base)
+            for f in self.fields.values()
+            if f.count == 1 and f.kind in CODES
+        }
 
 
-REGION = Layout("region", 4096, (
-    "0 u64 magic,8 u32 abi,12 u32 header_bytes,16 u64 bytes,24 bytes id[16],40 u32 tracer_pid,44 u32 off,"
-    "48 u64 tracer_start,56 u64 epoch,64 u64 top,72 u32 cpus,76 u32 cells,80 u64 process_table,"
-    "88 u32 process_count,92 u32 process_size,96 u64 handler_table,104 u32 handler_count,"
-    "108 u32 handler_size,112 u64 slot_table,120 u32 slot_count,124 u32 slot_size,128 u32 clock_seq,"
-    "132 u32 clock_shift,136 u64 clock_tsc0,144 u64 clock_mult,152 s64 clock_mono0,160 s64 clock_boot0,"
-    "168 s64 clock_tai0,192 u32 secret,196 u32 hash_seed,200 u64 lost,208 u64 abandoned,216 u32 doorbell,"
-    "224 u64 started_boot,256 char name[64]"
-))
-PROCESS = Layout("process", 64, (
-    "0 u32 state,4 u32 pid,8 u32 ns_pid,12 u32 ns_inode,16 u64 start,24 u64 epoch,32 char comm[16],"
-    "48 s32 mail_fd,52 u32 flags"
-))
-HANDLER = Layout("handler", 128, (
-    "0 u32 id,4 u8 kind,5 u8 state,6 u16 flags,8 char name[32],40 u32 type,44 u32 count,48 bytes sha256[32],"
-    "80 u64 spare"
+REGION = Layout(
+    "region",
+    4096,
+    (
+        "0 u64 magic,8 u32 abi,12 u32 header_bytes,16 u64 bytes,24 bytes id[16],40 u32 tracer_pid,44 u32 off,"
+        "48 u64 tracer_start,56 u64 epoch,64 u64 top,72 u32 cpus,76 u32 cells,80 u64 process_table,"
+        "88 u32 process_count,92 u32 process_size,96 u64 handler_table,104 u32 handler_count,"
+        "108 u32 handler_size,112 u64 slot_table,120 u32 slot_count,124 u32 slot_size,128 u32 clock_seq,"
+        "132 u32 clock_shift,136 u64 clock_tsc0,144 u64 clock_mult,152 s64 clock_mono0,160 s64 clock_boot0,"
+        "168 s64 clock_tai0,192 u32 secret,196 u32 hash_seed,200 u64 lost,208 u64 abandoned,216 u32 doorbell,"
+        "224 u64 started_boot,232 u32 last_handler,256 char name[64]"
+    ),
+)
+PROCESS = Layout(
+    "process",
+    64,
+    (
+        "0 u32 state,4 u32 pid,8 u32 ns_pid,12 u32 ns_inode,16 u64 start,24 u64 epoch,32 char comm[16],"
+        "48 s32 mail_fd,52 u32 flags"
+    ),
+)
+HANDLER = Layout("handler", 128, "0 u32 id,4 u8 kind,5 u8 state,6 u16 flags,8 char name[32]")
+# What follows a handler's name, by kind; offsets from the start of the entry.
+PROGRAM = Layout("program_handler", 128, "40 u32 type,44 u32 instructions,48 bytes sha256[32]")
+MAP_ENTRY = Layout("map_handler", 128, "40 u64 header")
+PERF_EVENT = Layout("perf_event_handler", 128, "40 u32 type,44 s32 pid,48 u64 offset,56 u64 ref_ctr,64 u64 text,72 u32 text_bytes")
+LINK = Layout("link_handler", 128, (
+    "40 u32 program,44 u32 event,48 u64 cookie,56 u32 slot,60 s32 error,64 u32 sites,68 u32 refused,72 u64 hits,"
+    "80 u32 pid,84 u32 spare,88 u64 start"
 ))
 THREAD_SLOT = Layout("thread_slot", 16, "0 u32 process,4 u32 tid,8 u64 fs_base")
-MAILBOX = Layout("mailbox", 4096, (
-    "0 u32 turn_down,4 u32 bytes_down,8 u32 turn_up,12 u32 bytes_up,16 u32 up_owner_tid"
-))
+MAILBOX = Layout(
+    "mailbox", 4096, ("0 u32 turn_down,4 u32 bytes_down,8 u32 turn_up,12 u32 bytes_up,16 u32 up_owner_tid")
+)
 MAIL_DOWN = 4096
 MAIL_UP = 4096 + (1 << 20)
 MAIL_BYTES = 4096 + (2 << 20)
 
-STATE = Layout("state", 128, (
-    "0 u64 magic,8 u32 abi,12 u32 bytes,16 u64 agent_base,24 u64 serve,32 u32 pid,36 u32 flags,40 u64 start,"
-    "48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,72 u64 process_page,"
-    "80 bytes build_id[20],100 s32 rseq_offset,104 s32 tid_offset,108 u32 agent_bytes,112 u64 landing,"
-    "120 u64 inbox"
-))
-ARENA = Layout("arena", 32, "0 u64 base,8 u32 code_bytes,12 u32 data_bytes,16 u32 code_used,20 u32 data_used,24 u64 spare")
-STATE_REGION = Layout("state_region", 48, "0 bytes session[16],16 u64 base,24 u64 bytes,32 u64 offset,40 u32 slot,44 u32 slot_live")
-SITE = Layout("site", 64, (
-    "0 u64 at,8 u64 hole,16 u32 thunk_offset,20 u8 kind,21 u8 width,22 u8 pushes,23 u8 flags,"
-    "24 bytes live[8],32 bytes want[8],40 u32 probe,44 u32 index,48 u64 thunk,56 u32 link,60 u32 state"
-))
-THUNK = Layout("thunk", 64, (  # lies before each thunk, so that any tracer can take one out of a chain
-    "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,48 u32 bytes,52 u32 spare"
-))
+STATE = Layout(
+    "state",
+    128,
+    (
+        "0 u64 magic,8 u32 abi,12 u32 bytes,16 u64 agent_base,24 u64 serve,32 u32 pid,36 u32 flags,40 u64 start,"
+        "48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,72 u64 process_page,"
+        "80 bytes build_id[20],100 s32 rseq_offset,104 s32 tid_offset,108 u32 agent_bytes,112 u64 landing,"
+        "120 u64 inbox"
+    ),
+)
+ARENA = Layout(
+    "arena",
+    32,
+    "0 u64 base,8 u32 code_bytes,12 u32 data_bytes,16 u32 code_used,20 u32 data_used,24 u64 spare",
+)
+STATE_REGION = Layout(
+    "state_region",
+    48,
+    "0 bytes session[16],16 u64 base,24 u64 bytes,32 u64 offset,40 u32 slot,44 u32 slot_live",
+)
+SITE = Layout(
+    "site",
+    64,
+    (
+        "0 u64 at,8 u64 hole,16 u32 thunk_offset,20 u8 kind,21 u8 width,22 u8 pushes,23 u8 flags,"
+        "24 bytes live[8],32 bytes want[8],40 u32 probe,44 u32 index,48 u64 thunk,56 u32 link,60 u32 state"
+    ),
+)
+THUNK = Layout(
+    "thunk",
+    64,
+    (  # lies before each thunk, so that any tracer can take one out of a chain
+        "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,48 u32 bytes,52 u32 spare"
+    ),
+)
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
@@ -180,13 +216,36 @@ class SiteState(IntEnum):
     REMOVED = 2  # site restored, its hole may still be in use
 
 
-LAYOUTS = (REGION, PROCESS, HANDLER, THREAD_SLOT, MAILBOX, STATE, ARENA, STATE_REGION, SITE, THUNK, FRAME,
-           PROCESS_PAGE, RANGE)
+LAYOUTS = (
+    REGION,
+    PROCESS,
+    HANDLER,
+    THREAD_SLOT,
+    MAILBOX,
+    STATE,
+    ARENA,
+    STATE_REGION,
+    SITE,
+    THUNK,
+    FRAME,
+    PROCESS_PAGE,
+    RANGE,
+)
 CONSTANTS = {
-    "BPFTIME_ABI": ABI, "REGION_MAGIC": REGION_MAGIC, "STATE_MAGIC": STATE_MAGIC, "MAIL_DOWN": MAIL_DOWN,
-    "MAIL_UP": MAIL_UP, "MAIL_BYTES": MAIL_BYTES, "STATE_ARENAS": STATE_ARENAS,
-    "STATE_REGIONS": STATE_REGIONS, "STATE_SITES": STATE_SITES, "MAX_ARENAS": MAX_ARENAS,
-    "MAX_REGIONS": MAX_REGIONS, "MAX_SITES": MAX_SITES, "STATE_BYTES": STATE_BYTES, "INBOX_BYTES": INBOX_BYTES,
+    "BPFTIME_ABI": ABI,
+    "REGION_MAGIC": REGION_MAGIC,
+    "STATE_MAGIC": STATE_MAGIC,
+    "MAIL_DOWN": MAIL_DOWN,
+    "MAIL_UP": MAIL_UP,
+    "MAIL_BYTES": MAIL_BYTES,
+    "STATE_ARENAS": STATE_ARENAS,
+    "STATE_REGIONS": STATE_REGIONS,
+    "STATE_SITES": STATE_SITES,
+    "MAX_ARENAS": MAX_ARENAS,
+    "MAX_REGIONS": MAX_REGIONS,
+    "MAX_SITES": MAX_SITES,
+    "STATE_BYTES": STATE_BYTES,
+    "INBOX_BYTES": INBOX_BYTES,
     "PROCESSES": PROCESSES,
 }
 
@@ -209,18 +268,26 @@ def _struct(layout: Layout) -> str:
         lines.append(f"\tu8 pad{pads}[{layout.size - at}];")
     lines.append("};")
     lines.append(f'_Static_assert(sizeof(struct {layout.name}) == {layout.size}, "{layout.name}");')
-    lines += [f'_Static_assert(__builtin_offsetof(struct {layout.name}, {f.name}) == {f.offset}, "{f.name}");'
-              for f in layout.fields.values()]
+    lines += [
+        f'_Static_assert(__builtin_offsetof(struct {layout.name}, {f.name}) == {f.offset}, "{f.name}");'
+        for f in layout.fields.values()
+    ]
     return "\n".join(lines)
 
 
 def header() -> str:
     """Return the text of `protocol.h`."""
-    parts = ["// Made from protocol.py; change that file and run: python -m runtime.agent.protocol > protocol.h",
-             "#pragma once",
-             "typedef unsigned char u8;\ntypedef unsigned short u16;\ntypedef unsigned int u32;\n"
-             "typedef unsigned long long u64;\ntypedef int s32;\ntypedef long long s64;"]
-    parts.append("\n".join(f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}" for name, value in CONSTANTS.items()))
+    parts = [
+        "// Made from protocol.py; change that file and run: python -m runtime.agent.protocol > protocol.h",
+        "#pragma once",
+        "typedef unsigned char u8;\ntypedef unsigned short u16;\ntypedef unsigned int u32;\n"
+        "typedef unsigned long long u64;\ntypedef int s32;\ntypedef long long s64;",
+    ]
+    parts.append(
+        "\n".join(
+            f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}" for name, value in CONSTANTS.items()
+        )
+    )
     for enum, prefix in ((Op, "OP"), (SiteKind, "SITE"), (SiteState, "SITE")):
         rows = ", ".join(f"{prefix}_{m.name} = {m.value}" for m in enum)
         parts.append(f"enum {{ {rows} }};")
