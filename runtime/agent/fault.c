@@ -69,10 +69,12 @@ static void on_fault(int signal, void *info, void *context)
 static void install(u32 i)
 {
 	struct action ours = { .handler = (u64)on_fault, .restorer = (u64)restorer };
+	struct action now = { 0 };
 
-	sys(SYS_SIGACTION, signals[i], 0, &before[i], 8);
-	if (before[i].handler == (u64)on_fault)
+	sys(SYS_SIGACTION, signals[i], 0, &now, 8);
+	if (now.handler == (u64)on_fault)
 		return;
+	before[i] = now;
 	ours.mask = before[i].mask;
 	ours.flags = SA_SIGINFO_ | SA_RESTORER_;
 	if (before[i].handler <= 1)
