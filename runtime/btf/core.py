@@ -85,10 +85,16 @@ def answer(question: Question, local: Btf, number: int, access: str, others: tup
         return _about_field(question, local, number, indices, (target, found))
     if question in (Question.ENUMVAL_EXISTS, Question.ENUMVAL_VALUE):
         return _about_enumerator(question, local, start, indices, (target, found))
+    return _about_type(question, local, number, (target, found))
+
+
+def _about_type(question: Question, local: Btf, number: int, candidate: tuple[Btf, Type]) -> Answer:
+    target, found = candidate
+    start = local.resolve(number)
     what = _text(start)
-    if question in (Question.TYPE_ID_TARGET, Question.TYPE_SIZE):
-        if question is Question.TYPE_SIZE:
-            return Answer(local.size_of(number), target.size_of(found.id), what)
+    if question is Question.TYPE_SIZE:
+        return Answer(local.size_of(number), target.size_of(found.id), what)
+    if question is Question.TYPE_ID_TARGET:
         return Answer(number, found.id if target is not local else number, what)
     if question is Question.TYPE_MATCHES and target is not local:
         return Answer(1, int(_matches(local, start, target, found)), what)
@@ -164,7 +170,7 @@ def _walk_path(btf: Btf, number: int, path: list[Step]) -> _Field | None:
     for step in path[1:]:
         found = btf.resolve(field.type)
         if isinstance(step, str):
-            member = _member(btf, found, step, 0)
+            member = _member(btf, found, step, set())
             if member is None:
                 return None
             field = _Field(btf, field.offset + member.offset, member.type, member.bits)
@@ -175,15 +181,16 @@ def _walk_path(btf: Btf, number: int, path: list[Step]) -> _Field | None:
     return field
 
 
-def _member(btf: Btf, found: Type, name: str, depth: int) -> Member | None:
+def _member(btf: Btf, found: Type, name: str, seen: set[int]) -> Member | None:
     """A member by name, also inside anonymous members; its offset is from the outer struct."""
-    if found.kind not in COMPOSITE or depth > MAX_DEPTH:
+    if found.kind not in COMPOSITE or found.id in seen:
         return None
+    seen.add(found.id)  # a type that lacks the name is searched once, however often it is nested
     for member in found.members:
         if member.name == name:
             return member
-        if not member.name:
-            inner = _member(btf, btf.resolve(member.type), name, depth + 1)
+        if not member.name and len(seen) < MAX_DEPTH:
+            inner = _member(btf, btf.resolve(member.type), name, seen)
             if inner is not None:
                 return inner._replace(offset=member.offset + inner.offset)
     return None
@@ -268,7 +275,7 @@ def _matches(local: Btf, a: Type, target: Btf, b: Type) -> bool:
     if a.kind not in COMPOSITE:
         return True
     for member in a.members:
-        found = _member(target, b, member.name, 0) if member.name else None
+        found = _member(target, b, member.name, set()) if member.name else None
         if member.name and found is None:
             return False
         if found and not _compatible(_Field(local, 0, member.type, 0), _Field(target, 0, found.type, 0)):

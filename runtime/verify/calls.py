@@ -211,10 +211,8 @@ def _write_or_null(args: Args, number: int) -> None:
 def _most(args: Args, number: int) -> int:
     """The largest size that a memory argument may have."""
     at = args.helper.size_of(number)
-    value = args.value(at)
-    if value[0] != SCALAR:
-        args.refuse(at, f"must be a size, not {KNOWN_NAMES[value[0]]}")
-    return value[2][1]
+    _size_or_zero(args, at)
+    return args.value(at)[2][1]
 
 
 def _size(args: Args, number: int) -> None:

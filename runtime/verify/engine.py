@@ -13,7 +13,7 @@ from runtime.verify.number import const, unsigned
 from runtime.verify.state import Frame, Joiner, State, canonical, same, shape
 from runtime.verify.value import CONTEXT, INPUT, STACK, scalar
 
-MAX_WORK = 2_000_000  # visited instructions, calls counted several times
+MAX_WORK = 1_000_000  # visited instructions beyond the program's own length, calls counted several times
 MAX_STATES = 300_000
 MAX_SHAPES = 16  # different states kept at one place before they are merged
 EXACT_JOINS = 3  # joins at a loop head before numbers are widened
@@ -102,7 +102,7 @@ class Engine:
     def spend(self, state: State, pc: int, amount: int) -> None:
         """Count work and states against the limits."""
         self.work += amount
-        if self.work > MAX_WORK or self.states > MAX_STATES:
+        if self.work > MAX_WORK + 2 * len(self.a.flow.next) or self.states > MAX_STATES:
             self.a.refuse(
                 state,
                 pc,

@@ -1,4 +1,4 @@
-"""Random bytecode: the verifier may only raise `Problem`, and what it proves must hold when the program runs."""
+"""Random bytecode: the verifier may only raise `Problem`, and what it proves must hold in a run."""
 
 from __future__ import annotations
 
@@ -257,9 +257,13 @@ def garbage(rng: random.Random) -> Program:
     code = bytearray(rng.randbytes(8 * rng.randrange(1, 30)))
     for at in range(0, len(code), 8):
         if rng.random() < 0.8:
-            code[at] = rng.choice([0xB7, 0xBF, 0x07, 0x0F, 0x61, 0x79, 0x63, 0x7B, 0x55, 0x05, 0x85, 0x95, 0x18, 0xDB])
+            code[at] = rng.choice(
+                [0xB7, 0xBF, 0x07, 0x0F, 0x61, 0x79, 0x63, 0x7B, 0x55, 0x05, 0x85, 0x95, 0x18, 0xDB]
+            )
             code[at + 1] &= 0x9A
-            code[at + 2 : at + 8] = rng.choice(EDGES[:12]).to_bytes(2, "little") + bytes([code[at + 4] & 15, 0, 0, 0])
+            code[at + 2 : at + 8] = rng.choice(EDGES[:12]).to_bytes(2, "little") + bytes(
+                [code[at + 4] & 15, 0, 0, 0]
+            )
     return Program("garbage", "", ContextKind.UPROBE, "", bytes(code))
 
 

@@ -192,7 +192,7 @@ class Machine:
         if fact.proof is Proof.FAULT_SAFE:
             if store:
                 raise Wrong(f"insn {self.pc}: fault-safe store")
-            return region
+            return region and Region(region.base, region.data, region.kind)  # may read anything
         if fact.proof is Proof.GUARDED:
             return self.guarded(fact, address, size)
         if region is None:
@@ -401,36 +401,41 @@ class Machine:
         return found
 
     def helper(self, number, fact):
-        rng = self.rng
         if number in (1, 2, 3):
-            spec = self.maps[fact.map]
-            region = self.span(2, spec.key_size, True)
-            at = self.need(2) - region.base
-            key = bytes(region.data[at : at + spec.key_size])
-            if fact.key is not None and fact.key != key:
-                raise Wrong(f"insn {self.pc}: key is {key}, not {fact.key}")
-            if number == 1:
-                return 0 if rng.random() < 0.3 else self.value_of(fact.map, key).base
-            if number == 2:
-                self.span(3, spec.value_size, True)
-            return rng.choice([0, M64])
+            return self.map_helper(number, fact)
         if number == 131:
-            if rng.random() < 0.3:
-                return 0
-            record = self.region(bytearray(self.need(2)), "record")
-            self.records.append(record)
-            return record.base
+            return self.reserve()
         if number in (132, 133):
-            record = next((r for r in self.records if r.live and r.base == self.need(1)), None)
-            if record is None:
-                raise Wrong(f"insn {self.pc}: released record is not open")
-            record.live = False
-            return rng.getrandbits(64)
-        if number in (4, 112, 45, 114):
+            return self.release()
+        if number in (4, 112, 45, 114, 16):
             size = self.need(2)
             self.fill(1, size)
-            return rng.choice([0, M64 - 13, size])
-        if number == 16:
-            self.fill(1, self.need(2))
+            return 0 if number == 16 else self.rng.choice([0, M64 - 13, size])
+        return self.rng.getrandbits(64) if number != 100001 else self.rng.randrange(64)
+
+    def map_helper(self, number, fact):
+        spec = self.maps[fact.map]
+        region = self.span(2, spec.key_size, True)
+        at = self.need(2) - region.base
+        key = bytes(region.data[at : at + spec.key_size])
+        if fact.key is not None and fact.key != key:
+            raise Wrong(f"insn {self.pc}: key is {key}, not {fact.key}")
+        if number == 1:
+            return 0 if self.rng.random() < 0.3 else self.value_of(fact.map, key).base
+        if number == 2:
+            self.span(3, spec.value_size, True)
+        return self.rng.choice([0, M64])
+
+    def reserve(self):
+        if self.rng.random() < 0.3:
             return 0
-        return rng.getrandbits(64) if number != 100001 else rng.randrange(64)
+        record = self.region(bytearray(self.need(2)), "record")
+        self.records.append(record)
+        return record.base
+
+    def release(self):
+        record = next((r for r in self.records if r.live and r.base == self.need(1)), None)
+        if record is None:
+            raise Wrong(f"insn {self.pc}: released record is not open")
+        record.live = False
+        return self.rng.getrandbits(64)
