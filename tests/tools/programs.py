@@ -1,4 +1,4 @@
-"""Small programs for tests of compiler, maps and rings: written with the assembler below, verified and linked."""
+"""Small programs for tests of compiler, maps and rings, verified and linked."""
 
 from __future__ import annotations
 
