@@ -83,3 +83,21 @@ class Function:
                 break
             count = address + size - self.end
         return count
+
+
+def inner_padding(function: Function) -> list[tuple[int, int]]:
+    """Return (address, bytes) of nops that no thread executes: behind a jump or return, no branch goes there."""
+    found = []
+    start = 0
+    previous: Instruction | None = None
+    for instruction in function.instructions:
+        is_nop = instruction.base in PADDING and instruction.base != "xchg"
+        if is_nop and start == 0 and previous is not None and not previous.falls_through:
+            start = instruction.address
+        elif not is_nop and start:
+            found.append((start, instruction.address - start))
+            start = 0
+        previous = instruction
+    if start and function.is_whole:
+        found.append((start, function.end - start))
+    return [(a, n) for a, n in found if n >= 5 and not any(a <= t < a + n for t in function.targets)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from attachers.patch.assemble import Code
 from attachers.patch.callthrough import is_eligible
-from attachers.patch.function import Function
+from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.plan import AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
@@ -21,11 +21,12 @@ from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem, TargetProblem
 from runtime.jit.link import link, link_size
 from runtime.shm.session import Session
-from runtime.symbols.functions import ranges_of
+from runtime.symbols.functions import bodies_in, ranges_of
 from runtime.symbols.modules import Module
 from runtime.symbols.ranges import FunctionRanges
 
 TAIL = 32  # bytes read behind a function
+NO_ROOM = 28  # ENOSPC
 THUNK_ROOM = 512  # more than any thunk needs without its programs' words
 
 
@@ -67,7 +68,7 @@ class Planner:
         # Entries first: they need the holes more than exits do.
         for probe in sorted(probes, key=lambda p: p.when is When.RETURN):
             try:
-                spots += self._choose(probe)
+                spots += self._choose_with_more_holes(probe)
             except AttachProblem as problem:
                 plan.refused[probe.link] = problem
         if spots:
@@ -75,6 +76,24 @@ class Planner:
         return plan
 
     # --- choosing ---
+
+    def _choose_with_more_holes(self, probe: Probe) -> list[Spot]:
+        """Choose; where there is no room, look for padding inside the neighbouring functions and try again."""
+        try:
+            return self._choose(probe)
+        except AttachProblem as problem:
+            if problem.errno != NO_ROOM:
+                raise
+            low, high = probe.address - REACH - 16, probe.address + probe.size + REACH
+            self._offer_inner(self._holes[probe.module.start], probe.module, low, high)
+            return self._choose(probe)
+
+    def _offer_inner(self, holes: Holes, module: Module, low: int, high: int) -> None:
+        for start, end in bodies_in(module.elf, low - module.bias, high - module.bias):
+            code = self.target.code_at(start + module.bias, end - start)
+            for hole, size in inner_padding(Function("", start + module.bias, code)):
+                if low <= hole <= high:
+                    holes.add(hole, size)
 
     def _choose(self, probe: Probe) -> list[Spot]:
         function = self._function(probe)

@@ -141,3 +141,22 @@ def _index(elf: ElfFile, address: int) -> int:
     from bisect import bisect_right
 
     return bisect_right(_sorted(elf), address, key=lambda s: s.value)
+
+
+def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:
+    """Return (start, end) of the code between function starts that overlaps [low, high], in one section each.
+
+    Between two known starts lies one function and its padding: hand-written code without sizes as well.
+    """
+    starts = sorted({s.value for s in elf.functions} | set(ranges_of(elf).starts()))
+    found = []
+    for section in elf.sections:
+        if not section.flags & 4 or section.address >= high or section.address + section.size <= low:
+            continue
+        end = section.address + section.size
+        inside = [s for s in starts if section.address <= s < end]
+        for index, start in enumerate(inside):
+            stop = inside[index + 1] if index + 1 < len(inside) else end
+            if start < high and stop > low and stop - start < 1 << 16:
+                found.append((start, stop))
+    return found
