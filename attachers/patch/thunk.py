@@ -21,7 +21,7 @@ RED_ZONE = 128
 FRAME_ORDER = (
     "ss rsp flags cs ip orig_rax rdi rsi rdx rcx rax r8 r9 r10 r11 rbx rbp r12 r13 r14 r15"
 ).split()
-FRAME_BYTES = 168
+FRAME_BYTES = 168 + 16  # and two words behind it: the count of tail calls, and scratch of the programs
 CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, "override_flag": 0, "override_value": 0}
 
 
@@ -130,7 +130,7 @@ def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None
 def _emit_run(stack: _Stack, run: Run) -> None:
     code, before = stack.code, stack.depth
     words = run.image.words
-    extra = 8 * len(words) + (FRAME_BYTES + 8 if run.image.frame else 0)
+    extra = 8 * len(words) + (FRAME_BYTES if run.image.frame else 0)
     if stack.moment is not Moment.INSIDE and (8 - stack.walked - stack.depth - extra) % 16:
         stack.pad()
     if run.image.frame:
@@ -147,9 +147,10 @@ def _emit_run(stack: _Stack, run: Run) -> None:
 
 
 def _push_frame(stack: _Stack, run: Run) -> None:
-    """Push a full pt_regs with the count of tail calls (0) above it."""
-    stack.code.push_constant(0)
-    stack.depth += 8
+    """Push a full pt_regs with two zero words above it."""
+    for _ in range(2):
+        stack.code.push_constant(0)
+        stack.depth += 8
     for name in FRAME_ORDER:
         stack.push_word(name, run)
 

@@ -9,6 +9,7 @@ from runtime.errors import Problem
 from runtime.jit.image import Image
 from runtime.jit.unit import Build
 from runtime.maps.spec import MapKind, MapSpec
+from runtime.shm.clock import is_trusted
 from runtime.shm.region import possible_cpus
 from runtime.types import ContextKind
 from runtime.verify import Verified, verify
@@ -16,7 +17,7 @@ from runtime.verify import Verified, verify
 
 def clock_source() -> str:
     """Return `tsc` where the kernel itself trusts the time stamp counter, else `vdso`."""
-    return "vdso"
+    return "tsc" if is_trusted() else "vdso"
 
 
 class Programs:

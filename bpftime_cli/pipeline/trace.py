@@ -23,6 +23,7 @@ from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
 from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
 from runtime.lang import Options, Script, ScriptProbe, compile_script
+from runtime.shm.clock import SessionClock
 from runtime.shm.session import Session
 
 ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
@@ -60,6 +61,7 @@ class Trace:
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)
+        self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)
         with _Signals(self):
             return self._run(script, programs)
@@ -86,6 +88,7 @@ class Trace:
         try:
             self.processes.open()
             self._note("opened the target")
+            self.clock.start()
             self.local.fire("begin")
             count = self.local.count + self._arm(script, programs)
             if self.config.dry_run:
@@ -199,6 +202,7 @@ class Trace:
                 return
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
             self.processes.welcome()
+            self.clock.correct()
             pause = min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap)
             self.processes.sleep(pause)
 

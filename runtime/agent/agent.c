@@ -72,6 +72,16 @@ static void process_refresh(void)
 	__atomic_store_n(&agent.process->live, 1, __ATOMIC_RELEASE);
 }
 
+// Process id in its own namespace; what programs call when the process page says nothing.
+HELPER u64 current_pid(void)
+{
+	if (!agent.state)
+		return (u32)sys(SYS_GETPID); // the tracer itself
+	if (!__atomic_load_n(&agent.process->live, __ATOMIC_ACQUIRE))
+		process_refresh();
+	return agent.process->pid;
+}
+
 static u32 claim_slot(struct region *region)
 {
 	struct process *table = (void *)((u8 *)region + region->process_table);

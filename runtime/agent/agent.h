@@ -56,6 +56,7 @@ static inline int same_bytes(const void *a, const void *b, u64 bytes)
 
 // Thread id of the caller: a load from the libc's thread block where its place is known, else gettid().
 HELPER u32 agent_tid(void);
+HELPER u64 current_pid(void);
 // Slot of this process in the region's process table; claims one on first use and again after fork.
 HELPER u32 agent_slot(struct region *region);
 

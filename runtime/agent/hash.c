@@ -5,7 +5,7 @@
 #include "map.h"
 
 enum { SYS_TKILL = 200, SPINS = 1000, YIELDS = 64, GIVE_UP = 2048 };
-enum { PROCESS_DEAD = 3, TID_BITS = 22, MAX_KEY = 512, EVICTIONS = 64 };
+enum { PROCESS_DEAD = 3, TID_BITS = 22, MAX_LRU_KEY = 512, EVICTIONS = 64 };
 
 static inline __attribute__((always_inline)) u64 crc(u64 sum, u64 word)
 {
@@ -245,9 +245,9 @@ static void evict(struct map *map)
 {
 	u64 hand = __atomic_fetch_add(&map->hand, 1, __ATOMIC_RELAXED);
 	struct entry *entry = entry_at(map, (u32)(hand % map->max_entries));
-	u8 key[MAX_KEY];
+	u8 key[MAX_LRU_KEY];
 
-	copy_words(key, entry->key, map->key_size <= MAX_KEY ? map->key_size : MAX_KEY);
+	copy_words(key, entry->key, map->key_size <= MAX_LRU_KEY ? map->key_size : MAX_LRU_KEY);
 	hash_delete(map, key);
 }
 

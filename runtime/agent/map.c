@@ -205,13 +205,14 @@ HELPER s64 map_clear(struct map *map)
 	}
 	if (!is_hash(map))
 		return -E_INVAL;
-	for (u64 left = 2 * (u64)map->max_entries; left; left--) {
-		at = hash_next(map, FREE_END);
-		if (at == FREE_END)
-			return 0;
+	at = hash_next(map, FREE_END);
+	for (u64 left = 2 * (u64)map->max_entries; left && at != FREE_END; left--) {
+		u64 next = hash_next(map, at); // what programs add behind us meanwhile is new and stays
+
 		hash_delete(map, hash_key_at(map, at));
+		at = next;
 	}
-	return -E_AGAIN;
+	return 0;
 }
 
 // Zero every value and keep the keys.

@@ -55,7 +55,17 @@ def pid_tgid(site: Site) -> str:
     """Emit get_current_pid_tgid."""
     code = site.code
     page = code.at(site.unit.symbol("process", 16), PROCESS_PID)
-    pid = code.op(f"zext i32 {code.op(f'load i32, ptr {page}, align 4')} to i64")
+    word = code.op(f"load i32, ptr {page}, align 4")
+    known = code.op(f"zext i32 {word} to i64")
+    start, slow, done = code.label(), code.label(), code.label()
+    code.add(f"br label %{start}")
+    code.inner(start)
+    code.split(code.op(f"icmp ne i32 {word}, 0"), done, slow)
+    code.inner(slow)  # a fork child: its page was wiped
+    asked = site.invoke("current_pid", [])
+    code.add(f"br label %{done}")
+    code.inner(done)
+    pid = code.op(f"phi i64 [ {known}, %{start} ], [ {asked}, %{slow} ]")
     return code.op(f"or i64 {code.op(f'shl i64 {pid}, 32')}, {thread_id(site)}")
 
 

@@ -19,7 +19,8 @@ from runtime.maps.spec import MapKind, MapSpec
 HEADER = 256
 PAGE = 4096
 LINE = 64
-MAX_KEY = 512
+MAX_KEY = 1 << 16
+MAX_LRU_KEY = 512
 MAX_STACK = 127 * 8
 MAX_BYTES = 1 << 36
 ENTRY_HEAD = 8  # u32 next, u32 hash
@@ -96,8 +97,9 @@ def check(spec: MapSpec) -> None:
         return
     if spec.kind in ARRAYS and spec.key_size != 4:
         raise Problem(f"map '{spec.name}': the key of an array has 4 bytes, not {spec.key_size}")
-    if not 0 < spec.key_size <= MAX_KEY:
-        raise Problem(f"map '{spec.name}': a key has 1 to {MAX_KEY} bytes, not {spec.key_size}")
+    most = MAX_LRU_KEY if spec.kind in (MapKind.LRU_HASH, MapKind.LRU_PERCPU_HASH) else MAX_KEY
+    if not 0 < spec.key_size <= most:
+        raise Problem(f"map '{spec.name}': a key has 1 to {most} bytes, not {spec.key_size}")
     if spec.kind == MapKind.STACK_TRACE and (
         spec.value_size % 8 or spec.value_size > MAX_STACK or spec.flags
     ):

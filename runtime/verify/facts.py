@@ -75,7 +75,7 @@ class Facts:
             old,
             constants={k: v for k, v in old.constants.items() if call.constants.get(k) == v},
             stack={k: v for k, v in old.stack.items() if call.stack.get(k) == v},
-            context_args=old.context_args & call.context_args,
+            context_args=old.context_args | call.context_args,
             key_is_tid=old.key_is_tid and call.key_is_tid,
             key=old.key if old.key == call.key else None,
         )
