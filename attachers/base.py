@@ -112,8 +112,11 @@ def _number(text: str, whole: str) -> int:
 
 
 def _bad(text: str) -> AttachProblem:
-    return AttachProblem(f"wrong place for a function probe: '{text}'", errno=22,
-                         hint="write MODULE:OFFSET, MODULE:SYMBOL[+OFFSET] or an address")
+    return AttachProblem(
+        f"wrong place for a function probe: '{text}'",
+        errno=22,
+        hint="write MODULE:OFFSET, MODULE:SYMBOL[+OFFSET] or an address",
+    )
 
 
 class Attacher(ABC):
@@ -138,7 +141,9 @@ class Attacher(ABC):
             TargetProblem: the process cannot be reached.
         """
 
-    def create_attach_with_ebpf_callback(self, callback: Callback, private_data: PrivateData, attach_type: int) -> int:
+    def create_attach_with_ebpf_callback(
+        self, callback: Callback, private_data: PrivateData, attach_type: int
+    ) -> int:
         """Do the same under the model's name: an id, or the negative error number."""
         try:
             return self.create_attach(callback, private_data, attach_type)

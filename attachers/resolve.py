@@ -29,8 +29,11 @@ def find_modules(target: Target, binary: str) -> list[Module]:
 
         names = sorted({m.path.rpartition("/")[2] for m in target.modules})
         near = difflib.get_close_matches(binary.rpartition("/")[2], names, 3, 0.5)
-        raise AttachProblem(f"no '{binary}' among the {len(names)} files mapped by {target.pid}", errno=2,
-                            hint=f"did you mean {' or '.join(near)}?" if near else f"mapped: {', '.join(names[:8])}")
+        raise AttachProblem(
+            f"no '{binary}' among the {len(names)} files mapped by {target.pid}",
+            errno=2,
+            hint=f"did you mean {' or '.join(near)}?" if near else f"mapped: {', '.join(names[:8])}",
+        )
     return found
 
 
@@ -60,7 +63,10 @@ def _same_file(module: Module, path: str) -> bool:
         status = os.stat(path)  # noqa: PTH116 # a path of the user, checked by inode only
     except (OSError, ValueError):
         return False
-    return status.st_ino == module.inode and f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}" == module.device
+    return (
+        status.st_ino == module.inode
+        and f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}" == module.device
+    )
 
 
 def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPoint]:
@@ -70,15 +76,24 @@ def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPo
         AttachProblem: nothing matches.
     """
     points = find(module.elf, pattern)
-    return [p for p in (_implementation(target, module, p) for p in points) if p is not None]
+    chosen = _implementations(target, module, [p for p in points if p.indirect])
+    found = [chosen.get(p.address) if p.indirect else p for p in points]
+    return [p for p in found if p is not None]
 
 
-def _implementation(target: Target, module: Module, point: FunctionPoint) -> FunctionPoint | None:
-    """Ask the process which function an IFUNC stands for: its resolver takes no argument on x86-64."""
-    if not point.indirect:
-        return point
-    [reply] = target.ask([Request(Op.CALL, struct.pack("<Q", module.bias + point.address))])
-    address = int.from_bytes(reply.payload, "little") - module.bias
+def _implementations(target: Target, module: Module, points: list[FunctionPoint]) -> dict[int, FunctionPoint]:
+    """Ask the process which functions IFUNCs stand for: a resolver takes no argument on x86-64."""
+    requests = [Request(Op.CALL, struct.pack("<Q", module.bias + p.address)) for p in points]
+    replies = target.ask(requests) if requests else []
+    found = {}
+    for point, reply in zip(points, replies, strict=True):
+        chosen = _function_at(module, point, int.from_bytes(reply.payload, "little") - module.bias)
+        if chosen is not None:
+            found[point.address] = chosen
+    return found
+
+
+def _function_at(module: Module, point: FunctionPoint, address: int) -> FunctionPoint | None:
     covering = ranges_of(module.elf).containing(address)
     if covering and covering[0] == address:
         return FunctionPoint(point.name, address, covering[1] - address, point.offset)
@@ -103,14 +118,24 @@ def find_file(binary: str) -> str:
             except ObjectProblem:
                 continue
             return str(Path(path).resolve())
-    raise AttachProblem(f"uprobe target file '{binary}' does not exist or is not executable", errno=2,
-                        hint="give a path, a library's name such as libc.so.6, or a command in PATH")
+    raise AttachProblem(
+        f"uprobe target file '{binary}' does not exist or is not executable",
+        errno=2,
+        hint="give a path, a library's name such as libc.so.6, or a command in PATH",
+    )
 
 
 def _library_paths(name: str) -> list[str]:
     """Return files of the loader's folders that a library name means (ld.so(8), default paths)."""
-    folders = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
-               "/usr/local/lib"]
+    folders = [
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
+        "/usr/local/lib",
+    ]
     if not name.startswith("lib"):
         return []
     found = []

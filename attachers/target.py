@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,7 @@ class Target:
     arenas: list[ArenaEntry] = field(default_factory=list)
     _regions: dict[bytes, int] = field(default_factory=dict)
     _rings: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    _texts: list[tuple[int, bytes]] = field(default_factory=list)
     _memory: Memory | None = None
 
     @classmethod
@@ -119,14 +121,17 @@ class Target:
         """Read the agent's tables of sites, arenas and regions anew."""
         count = min(protocol.STATE.get(self.head, "sites"), protocol.MAX_SITES)
         raw = self.memory.read(self.state + protocol.STATE_SITES, count * 64)
-        self.sites = [_site(raw, i) for i in range(len(raw) // 64)]
+        self.sites = _sites(raw)
         raw = self.memory.read(self.state + protocol.STATE_ARENAS, protocol.MAX_ARENAS * 32)
         self.arenas = []
         for i in range(len(raw) // 32):
             entry = protocol.ARENA.unpack(raw, 32 * i)
             if entry["base"]:
                 self.arenas.append(
-                    ArenaEntry(i, entry["base"], entry["code_bytes"], entry["code_used"], bool(entry["spare"])))
+                    ArenaEntry(
+                        i, entry["base"], entry["code_bytes"], entry["code_used"], bool(entry["spare"])
+                    )
+                )
         raw = self.memory.read(self.state + protocol.STATE_REGIONS, protocol.MAX_REGIONS * 48)
         self._regions = {}
         for i in range(len(raw) // 48):
@@ -235,6 +240,9 @@ class Target:
 
     def code_at(self, address: int, size: int) -> bytes:
         """Return code as the program came with it: bytes under our own sites are put back in the copy."""
+        for start, text in self._texts:
+            if start <= address and address + size <= start + len(text):
+                return text[address - start : address - start + size]
         code = bytearray(self.memory.read(address, size))
         for site in self.sites:
             if site.state == SiteState.ARMED:
@@ -242,6 +250,15 @@ class Target:
             if site.state != SiteState.FREE and site.hole:
                 _overlay(code, address, site.hole, b"\xcc" * 5)
         return bytes(code)
+
+    def keep_text(self, module: Module) -> None:
+        """Read a module's whole code at once, for a plan of many probes; `forget_text` ends it."""
+        for mapping in module.text:
+            self._texts.append((mapping.start, self.code_at(mapping.start, mapping.end - mapping.start)))
+
+    def forget_text(self) -> None:
+        """Read code from the process again."""
+        self._texts.clear()
 
     def module_of(self, address: int) -> Module | None:
         """Return the module whose text holds an address."""
@@ -252,7 +269,8 @@ class Target:
         ranges = []
         wanted = sorted(addresses)
         for mapping in read_maps(self.pid):
-            if any(mapping.start <= a < mapping.end for a in wanted):
+            index = bisect_left(wanted, mapping.start)
+            if index < len(wanted) and wanted[index] < mapping.end:
                 ranges.append((mapping.start, mapping.end, mapping.protection))
         return ranges
 
@@ -275,20 +293,15 @@ def _overlay(code: bytearray, base: int, at: int, data: bytes) -> None:
             code[at + i - base] = byte
 
 
-def _site(raw: bytes, index: int) -> SiteEntry:
-    values = protocol.SITE.unpack(raw, 64 * index)
-    return SiteEntry(
-        index,
-        values["at"],
-        values["hole"],
-        values["kind"],
-        values["width"],
-        protocol.SITE.text(raw, "live", 64 * index),
-        protocol.SITE.text(raw, "want", 64 * index),
-        values["thunk"],
-        values["link"],
-        values["state"],
-    )
+_SITE = struct.Struct("<QQIBBBB8s8sIIQII")  # protocol.SITE at once: thousands are read at a time
+
+
+def _sites(raw: bytes) -> list[SiteEntry]:
+    found = []
+    for index, row in enumerate(_SITE.iter_unpack(raw[: len(raw) // _SITE.size * _SITE.size])):
+        at, hole, _, kind, width, _, _, live, want, _, _, thunk, link, state = row
+        found.append(SiteEntry(index, at, hole, kind, width, live, want, thunk, link, state))
+    return found
 
 
 def is_running(pid: int) -> bool:

@@ -71,8 +71,19 @@ class FunctionAttacher(Attacher):
             raise AttachProblem("Offset not allowed", errno=22, hint="a return probe has no offset")
         when = When.RETURN if returns else When.INSIDE if point.offset else When.ENTRY
         others = tuple((a + module.bias, b + module.bias) for a, b in point.others)
-        return Probe(point.name, module, address, point.size, address + point.offset, when, hook.image, hook.cookie,
-                     hook.link, self.session.region.id, others)
+        return Probe(
+            point.name,
+            module,
+            address,
+            point.size,
+            address + point.offset,
+            when,
+            hook.image,
+            hook.cookie,
+            hook.link,
+            self.session.region.id,
+            others,
+        )
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
         """Return what would be written for these probes; nothing is changed."""

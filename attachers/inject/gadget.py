@@ -23,11 +23,15 @@ def inject(region: Region, pid: int, doorbell: Doorbell) -> Mailbox:
     """
     status = _status(pid)
     if status.get("TracerPid", "0").strip() not in ("0", ""):
-        raise TargetProblem(f"another tracer is attached to {pid}: process {status['TracerPid'].strip()}",
-                            hint="end it first, or use --inject ptrace later")
+        raise TargetProblem(
+            f"another tracer is attached to {pid}: process {status['TracerPid'].strip()}",
+            hint="end it first, or use --inject ptrace later",
+        )
     if status.get("Seccomp", "0").strip() == "2":
-        raise TargetProblem(f"process {pid} has a system-call filter that may kill it when Frida makes a thread",
-                            hint="use --inject ptrace")
+        raise TargetProblem(
+            f"process {pid} has a system-call filter that may kill it when Frida makes a thread",
+            hint="use --inject ptrace",
+        )
     failure: list[Exception] = []
     worker = threading.Thread(target=_call, args=(pid, launch_text(region), failure), daemon=True)
     worker.start()
@@ -36,7 +40,9 @@ def inject(region: Region, pid: int, doorbell: Doorbell) -> Mailbox:
     except TargetProblem:
         worker.join(0.1)
         reason = f": {failure[0]}" if failure else ""
-        raise TargetProblem(f"Frida could not bring the agent into {pid}{reason}", hint="use --inject ptrace") from None
+        raise TargetProblem(
+            f"Frida could not bring the agent into {pid}{reason}", hint="use --inject ptrace"
+        ) from None
     return Mailbox(pid, number)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from attachers.patch.assemble import Code, relative
 from runtime.errors import AttachProblem
@@ -16,8 +16,7 @@ ENDS = {"ret", "jmp", "ud2", "hlt", "repz ret", "bnd ret", "bnd jmp", "notrack j
 REFUSED = {"xbegin", "lcall", "ljmp", "int3", "int", "iretq", "popfq", "std", "cld"}
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One decoded instruction of the target."""
 
     address: int

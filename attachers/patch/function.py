@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from attachers.patch.displace import Instruction
+from attachers.patch.displace import ENDS, Instruction
 from runtime.jit.disasm import decode
 
 PADDING = {"nop", "int3", "xchg"}
+# A return or jump, then the start of a long nop, or a run of one-byte ones.
+_MAYBE_PADDING = re.compile(rb"(?:\xc3|\xe9.{4}|\xeb.|\xff.)(?:[\x66\x2e]*\x0f\x1f|[\x90\xcc]{5})", re.S)
+MOST_SCANNED = 1 << 16  # bytes
+_SHORT_BRANCH = re.compile(rb"[\x70-\x7f\xeb\xe0-\xe3]")  # jcc, jmp, loop, jrcxz with a rel8
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Function:
 
     def first(self, count: int) -> list[Instruction]:
         """Return the first `count` instructions without decoding the rest."""
-        return [self._make(row) for row in decode(self.code[: 15 * count], self.start)[:count]]
+        return [self._make(row) for row in decode(self.code[: 15 * count], self.start, count)]
 
     def _make(self, row: tuple[int, int, str, str]) -> Instruction:
         at = row[0] - self.start
@@ -53,6 +58,33 @@ class Function:
         """Return the addresses inside that direct branches of the function go to."""
         found = (i.target for i in self.instructions if i.target is not None and i.base != "call")
         return frozenset(t for t in found if self.start <= t < self.end)
+
+    def is_targeted(self, address: int) -> bool:
+        """Return whether a branch of the function goes to an address inside; decodes it only when one may."""
+        return self._may_be_targeted(address - self.start) and address in self.targets
+
+    def _may_be_targeted(self, offset: int) -> bool:
+        """Look for bytes that could be a branch to `offset`: cheap, and never misses one."""
+        code = self.code
+        if len(code) > MOST_SCANNED:
+            return True
+        low = max(offset - 129, 0)
+        for found in _SHORT_BRANCH.finditer(code, low, min(offset + 128, len(code) - 1)):
+            at = found.start() + 1
+            if code[at] == (offset - at - 1) & 255:
+                return True
+        # A rel32 within 64 KiB ends in two bytes that are both 00 or both ff.
+        for high in (b"\0\0", b"\xff\xff"):
+            at = code.find(high, 3)
+            while at >= 0:
+                is_branch = code[at - 3] == 0xE9 or (code[at - 3] & 0xF0 == 0x80 and code[at - 4] == 0x0F)
+                if (
+                    is_branch
+                    and at + 2 + int.from_bytes(code[at - 2 : at + 2], "little", signed=True) == offset
+                ):
+                    return True
+                at = code.find(high, at + 1)
+        return False
 
     def owns(self, address: int) -> bool:
         """Return whether an address is part of this function."""
@@ -85,19 +117,30 @@ class Function:
         return count
 
 
-def inner_padding(function: Function) -> list[tuple[int, int]]:
-    """Return (address, bytes) of nops that no thread executes: behind a jump or return, no branch goes there."""
-    found = []
-    start = 0
-    previous: Instruction | None = None
-    for instruction in function.instructions:
-        is_nop = instruction.base in PADDING and instruction.base != "xchg"
-        if is_nop and start == 0 and previous is not None and not previous.falls_through:
-            start = instruction.address
-        elif not is_nop and start:
-            found.append((start, instruction.address - start))
-            start = 0
-        previous = instruction
-    if start and function.is_whole:
-        found.append((start, function.end - start))
-    return [(a, n) for a, n in found if n >= 5 and not any(a <= t < a + n for t in function.targets)]
+def inner_padding(code: bytes, start: int) -> list[tuple[int, int]]:
+    """Return (address, bytes) of nops that no thread executes: behind a jump or return, no branch goes there.
+
+    `code` begins with a function's first instruction, at `start`.
+    """
+    if not _MAYBE_PADDING.search(code):
+        return []
+    found: list[tuple[int, int]] = []
+    targets = set()
+    first = 0
+    ended = False
+    end = start
+    for address, size, mnemonic, operands in decode(code, start):
+        end = address + size
+        if mnemonic in ("nop", "int3"):
+            first = first or (address if ended else 0)
+            ended = False
+            continue
+        if first:
+            found.append((first, address - first))
+            first = 0
+        if mnemonic[0] == "j" and operands.startswith("0x"):
+            targets.add(int(operands, 16))
+        ended = mnemonic in ENDS
+    if first and end == start + len(code):
+        found.append((first, end - first))
+    return [(a, n) for a, n in found if n >= 5 and not any(a <= t < a + n for t in targets)]

@@ -38,7 +38,12 @@ class Holes:
 
     def _use(self, hole: int) -> None:
         insort(self._used, hole)
-        self._free = [h for h in self._free if not hole - SLOT < h < hole + SLOT]
+        self._drop(hole, SLOT)
+
+    def _drop(self, start: int, size: int) -> None:
+        """Forget the free slots that overlap a range."""
+        low, high = bisect_left(self._free, start - SLOT + 1), bisect_left(self._free, start + size)
+        del self._free[low:high]
 
     def _overlaps(self, start: int, size: int) -> bool:
         index = bisect_left(self._used, start - SLOT + 1)
@@ -48,7 +53,7 @@ class Holes:
         """Take bytes of padding for a site's own jump; False when a slot there is in use."""
         if self._overlaps(start, size):
             return False
-        self._free = [h for h in self._free if not start - SLOT < h < start + size]
+        self._drop(start, size)
         return True
 
     def take(self, site: int) -> int:

@@ -102,9 +102,14 @@ class AttachPlan:
 
     pid: int
     chunks: list[tuple[int, bytes, int]] = field(default_factory=list)
-    sites: list[Site] = field(default_factory=list)
+    by_address: dict[int, Site] = field(default_factory=dict)
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)
+
+    @property
+    def sites(self) -> list[Site]:
+        """Return the sites to be written."""
+        return list(self.by_address.values())
 
     def __str__(self) -> str:
         size = sum(len(code) for _, code, _ in self.chunks)

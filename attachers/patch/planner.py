@@ -26,6 +26,7 @@ from runtime.symbols.modules import Module
 from runtime.symbols.ranges import FunctionRanges
 
 TAIL = 32  # bytes read behind a function
+MANY = 32  # probes from which on a module's code is read at once
 NO_ROOM = 28  # ENOSPC
 THUNK_ROOM = 512  # more than any thunk needs without its programs' words
 
@@ -48,6 +49,7 @@ class Planner:
     session: Session
     _holes: dict[int, Holes] = field(default_factory=dict)
     _functions: dict[int, Function] = field(default_factory=dict)
+    _searched: set[int] = field(default_factory=set)
     _slots: dict[int, int] = field(default_factory=dict)
     _free_slots: list[int] = field(default_factory=list)
 
@@ -63,6 +65,16 @@ class Planner:
         Raises:
             TargetProblem: the process has no room for code.
         """
+        probes = list(probes)
+        if len(probes) > MANY:
+            for module in {p.module.start: p.module for p in probes}.values():
+                self.target.keep_text(module)
+        try:
+            return self._plan(probes)
+        finally:
+            self.target.forget_text()
+
+    def _plan(self, probes: list[Probe]) -> AttachPlan:
         plan = AttachPlan(self.target.pid)
         spots: list[Spot] = []
         # Entries first: they need the holes more than exits do.
@@ -90,10 +102,12 @@ class Planner:
 
     def _offer_inner(self, holes: Holes, module: Module, low: int, high: int) -> None:
         for start, end in bodies_in(module.elf, low - module.bias, high - module.bias):
+            if start + module.bias in self._searched:
+                continue
+            self._searched.add(start + module.bias)
             code = self.target.code_at(start + module.bias, end - start)
-            for hole, size in inner_padding(Function("", start + module.bias, code)):
-                if low <= hole <= high:
-                    holes.add(hole, size)
+            for hole, size in inner_padding(code, start + module.bias):
+                holes.add(hole, size)
 
     def _choose(self, probe: Probe) -> list[Spot]:
         function = self._function(probe)
@@ -156,7 +170,9 @@ class Planner:
         ranges = self._ranges_of(module)
         low, high = function.start - REACH - 16, function.end + REACH
         for end in ranges.ends_in(low - module.bias, high - module.bias):
-            self._offer(holes, module, ranges, end + module.bias)
+            if end + module.bias not in self._searched:
+                self._searched.add(end + module.bias)
+                self._offer(holes, module, ranges, end + module.bias)
         return holes
 
     def _offer(self, holes: Holes, module: Module, ranges: FunctionRanges, end: int) -> None:
@@ -221,8 +237,7 @@ class Planner:
             del code.bytes[before:]
             plan.refused[spot.probe.link] = problem
             return
-        plan.sites = [s for s in plan.sites if s.place.address != site.place.address]
-        plan.sites.append(site)
+        plan.by_address[site.place.address] = site
         plan.sites_of.setdefault(spot.probe.link, []).append(site.place.address)
 
     def _thunk(
@@ -260,9 +275,8 @@ class Planner:
     def _onward(self, plan: AttachPlan, spot: Spot, taken: dict[int, SiteEntry]) -> int:
         """Return the thunk that stands at the same site already, 0 none."""
         address = spot.place.address
-        for site in plan.sites:
-            if site.place.address == address:
-                return site.thunk
+        if address in plan.by_address:
+            return plan.by_address[address].thunk
         old = taken.get(address)
         if old is None:
             return 0

@@ -59,18 +59,17 @@ def _is_walkable(instruction: Instruction) -> bool:
 
 def _walk(function: Function) -> list[Instruction]:
     """Return the instructions that may carry the entry probe: the leading pushes and the first other one."""
-    found = []
-    for instruction in function.first(WALK):
-        if found and _has_targets(function) and instruction.address in function.targets:
+    first = function.first(1)
+    if first and _is_walkable(first[0]):
+        first = function.first(WALK)
+    found: list[Instruction] = []
+    for instruction in first:
+        if found and function.is_targeted(instruction.address):
             break
         found.append(instruction)
         if not _is_walkable(instruction):
             break
     return found
-
-
-def _has_targets(function: Function) -> bool:
-    return bool(function.targets)
 
 
 def choose_entry(function: Function, holes: Holes) -> Place:

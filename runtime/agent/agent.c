@@ -7,7 +7,7 @@
 
 enum { MEMFD_CLOEXEC = 1, MADV_WIPEONFORK = 18, ARCH_GET_FS = 0x1003 };
 enum { MEMBARRIER_REGISTER_SYNC_CORE = 1 << 6, MEMBARRIER_REGISTER_RSEQ = 1 << 8 };
-enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, SERVE_SECONDS = 2, SLOT_OTHERS = PROCESSES - 1 };
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, LOOK_NS = 500000000, MOST_QUIET = 60, SLOT_OTHERS = PROCESSES - 1 };
 
 struct agent agent;
 
@@ -277,22 +277,33 @@ static struct region *open_region(const struct launch *launch)
 
 static void wait_turn(struct mailbox *box)
 {
-	s64 limit[2] = { SERVE_SECONDS, 0 };
+	s64 limit[2] = { 0, LOOK_NS };
 	u32 seen = __atomic_load_n(&box->turn_down, __ATOMIC_ACQUIRE);
 
 	if (seen != 1)
 		sys(SYS_FUTEX, &box->turn_down, FUTEX_WAIT, seen, limit);
 }
 
-// Serve requests until GO, or until nothing has come for two seconds. Futexes are shared: no PRIVATE flag.
-static void serve_mailbox(struct mailbox *box, s32 fd)
+// Whether it is of use to wait on: our tracer lives, and we see its process (same pid namespace).
+static int tracer_lives(const struct region *region)
 {
-	int go = 0, quiet = 0;
+	s64 err = sys(SYS_KILL, region->tracer_pid, 0);
 
-	while (!go && quiet < 2) {
+	return !err || err == -E_PERM;
+}
+
+// Serve requests until GO. Without a word for two seconds the program goes on, later if the tracer is busy.
+// Futexes are shared: no PRIVATE flag.
+static void serve_mailbox(const struct region *region, struct mailbox *box, s32 fd)
+{
+	u32 quiet = 0, patience = 4;
+	int go = 0;
+
+	while (!go && quiet < patience) {
 		wait_turn(box);
 		if (__atomic_load_n(&box->turn_down, __ATOMIC_ACQUIRE) != 1) {
 			quiet++;
+			patience = tracer_lives(region) ? MOST_QUIET : 4;
 			continue;
 		}
 		quiet = 0;
@@ -325,7 +336,7 @@ static void connect(struct region *region, const struct launch *launch)
 		__atomic_store_n(&table[slot].mail_fd, fd, __ATOMIC_RELEASE);
 		__atomic_fetch_add(&region->doorbell, 1, __ATOMIC_RELEASE);
 		sys(SYS_FUTEX, &region->doorbell, FUTEX_WAKE, 1);
-		serve_mailbox(box, fd);
+		serve_mailbox(region, box, fd);
 		__atomic_store_n(&table[slot].mail_fd, -1, __ATOMIC_RELEASE);
 	} else {
 		sys(SYS_CLOSE, fd);

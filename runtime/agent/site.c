@@ -92,23 +92,49 @@ static s32 check_site(const struct range *ranges, u32 n_ranges, const struct sit
 	return 0;
 }
 
-// Holes: nobody executes a fresh one, so plain stores do; one in use is rewritten behind a gate of its own.
-static void write_holes(const struct site *sites, u32 n, const s32 *status)
+static int is_jump(u64 at)
 {
+	return *(u8 *)at == 0xe9;
+}
+
+// Holes: nobody executes a fresh one, so plain stores do; those in use are rewritten behind gates of their own.
+// `step` 0: fresh ones whole, gates for the others; 1: tails; 2: heads. Returns how many were gated.
+static u32 hole_step(const struct site *sites, u32 n, const s32 *status, int step)
+{
+	u32 gated = 0;
 	u8 jump[5];
 
 	for (u32 i = 0; i < n; i++) {
-		if (status[i] || !sites[i].hole)
+		u64 hole = sites[i].hole;
+
+		if (status[i] || !hole)
 			continue;
-		encode_jump(sites[i].hole, sites[i].thunk, jump);
-		if (same_bytes((void *)sites[i].hole, jump, 5))
-			continue;
-		store_gate(sites[i].hole);
-		cores_sync();
-		store_tail(sites[i].hole, jump);
-		cores_sync();
-		store2(sites[i].hole, jump);
+		encode_jump(hole, sites[i].thunk, jump);
+		if (step == 0 && !is_jump(hole) && *(u8 *)hole != 0xeb) {
+			copy_bytes((void *)hole, jump, 5);
+		} else if (!same_bytes((void *)hole, jump, 5)) {
+			gated++;
+			if (step == 0)
+				store_gate(hole);
+			else if (step == 1)
+				store_tail(hole, jump);
+			else
+				store2(hole, jump);
+		}
 	}
+	return gated;
+}
+
+static void write_holes(const struct site *sites, u32 n, const s32 *status)
+{
+	u32 gated = hole_step(sites, n, status, 0);
+
+	cores_sync();
+	if (!gated)
+		return;
+	hole_step(sites, n, status, 1);
+	cores_sync();
+	hole_step(sites, n, status, 2);
 }
 
 // Rewrite the first bytes of every accepted site: two of a hop, five of a jump. `bytes` picks want or live.

@@ -148,10 +148,13 @@ def stack_bytes(code: bytes) -> int:
     return total
 
 
-def decode(code: bytes, address: int) -> list[tuple[int, int, str, str]]:
-    """Decode target code: (address, size in bytes, mnemonic, operands); stops at what is no instruction."""
+def decode(code: bytes, address: int, count: int = 0) -> list[tuple[int, int, str, str]]:
+    """Decode target code: (address, size in bytes, mnemonic, operands); stops at what is no instruction.
+
+    `count`: at most so many instructions, 0 all.
+    """
     found = []
-    for row in _decoder().disasm_lite(code, address):
+    for row in _decoder().disasm_lite(code, address, count):
         if row[2] == ".byte":
             break
         found.append(row)

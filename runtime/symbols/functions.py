@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from runtime.errors import AttachProblem
 from runtime.symbols.elf import IFUNC, ElfFile, Symbol
 from runtime.symbols.ranges import FunctionRanges
 
+LONGEST = 1 << 16  # bytes of a function that is still searched for padding
 _SUFFIX = re.compile(r"\.(cold|part|isra|constprop|lto_priv)(\.\d+)?$")
 
 
@@ -76,9 +78,24 @@ def _matching(elf: ElfFile, name: str) -> list[Symbol]:
 
 def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
     size = symbol.size or _size_at(elf, symbol.value)
-    cold = [s for s in elf.functions if s.name == f"{symbol.name}.cold"] if len(elf.functions) < 200_000 else []
-    others = tuple((s.value, s.value + s.size) for s in cold)
+    others = _cold_parts(elf).get(symbol.name, ())
     return FunctionPoint(symbol.name, symbol.value, size, offset, symbol.kind == IFUNC, others)
+
+
+@lru_cache(maxsize=64)
+def _cold_parts(elf: ElfFile) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the ranges that GCC has moved away from each function (`name.cold`)."""
+    found: dict[str, tuple[tuple[int, int], ...]] = {}
+    for symbol in elf.functions:
+        if symbol.name.endswith(".cold"):
+            name = symbol.name.removesuffix(".cold")
+            found[name] = (*found.get(name, ()), (symbol.value, symbol.value + symbol.size))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _all_starts(elf: ElfFile) -> list[int]:
+    return sorted({s.value for s in elf.functions} | set(ranges_of(elf).starts()))
 
 
 def _size_at(elf: ElfFile, address: int) -> int:
@@ -138,8 +155,6 @@ def _sorted(elf: ElfFile) -> tuple[Symbol, ...]:
 
 
 def _index(elf: ElfFile, address: int) -> int:
-    from bisect import bisect_right
-
     return bisect_right(_sorted(elf), address, key=lambda s: s.value)
 
 
@@ -148,15 +163,15 @@ def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:
 
     Between two known starts lies one function and its padding: hand-written code without sizes as well.
     """
-    starts = sorted({s.value for s in elf.functions} | set(ranges_of(elf).starts()))
+    starts = _all_starts(elf)
     found = []
     for section in elf.sections:
         if not section.flags & 4 or section.address >= high or section.address + section.size <= low:
             continue
         end = section.address + section.size
-        inside = [s for s in starts if section.address <= s < end]
-        for index, start in enumerate(inside):
-            stop = inside[index + 1] if index + 1 < len(inside) else end
-            if start < high and stop > low and stop - start < 1 << 16:
-                found.append((start, stop))
+        first = bisect_right(starts, max(low, section.address)) - 1
+        for index in range(max(first, bisect_left(starts, section.address)), bisect_left(starts, min(high, end))):
+            stop = min(starts[index + 1], end) if index + 1 < len(starts) else end
+            if stop - starts[index] < LONGEST:
+                found.append((starts[index], stop))
     return found
