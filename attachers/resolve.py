@@ -83,7 +83,7 @@ def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPo
 
 def _implementations(target: Target, module: Module, points: list[FunctionPoint]) -> dict[int, FunctionPoint]:
     """Ask the process which functions IFUNCs stand for: a resolver takes no argument on x86-64."""
-    requests = [Request(Op.CALL, struct.pack("<Q", module.bias + p.address)) for p in points]
+    requests = [Request(Op.CALL, struct.pack("<QQ", module.bias + p.address, 0)) for p in points]
     replies = target.ask(requests) if requests else []
     found = {}
     for point, reply in zip(points, replies, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ REACH = 0x7900_0000  # 1.9 GiB: how far an arena may lie from what it serves
 ARENA_STEP = 1 << 20
 ARENA_BYTES = 1 << 20
 PAGE = 4096
+_UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind)\.so")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,27 @@ class Target:
         if offset is None:
             raise TargetProblem(f"nothing is known about symbol '{symbol}'")
         return self.map_session(session) + offset
+
+    def register_frame(self, address: int) -> None:
+        """Hand unwind entries at `address` to the process's unwinder, if it has one.
+
+        It takes locks and allocates, so only a thread that holds none may do it.
+
+        Raises:
+            TargetProblem: there is an unwinder that does not offer it, or no thread is fit.
+        """
+        unwinder = next((m for m in self.modules if "/libgcc_s.so" in m.path), None)
+        if unwinder is None:
+            other = next((m for m in self.modules if _UNWINDERS.search(m.path)), None)
+            if other is not None:
+                raise TargetProblem(f"{other.path} cannot be told of new frames", hint="probe the function's entry")
+            return
+        symbol = next(s for s in unwinder.elf.functions if s.name == "__register_frame")
+        request = Request(Op.CALL, struct.pack("<QQ", unwinder.bias + symbol.value, address))
+        if isinstance(self.channel, Visitor):
+            self.channel.exchange([request], lockless=True)
+        else:
+            self.channel.exchange([request])
 
     # --- memory for code ---
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from pathlib import Path
 
 from attachers.inject.ptrace import MASK, REGISTERS, Tracee
@@ -57,6 +58,8 @@ EINTR_CALLS = {
     208,
     299,
 }  # epoll_*, sigtimedwait, semtimedop, recv*, io_getevents
+LOCK_CALLS = {202, 9, 10, 11, 12, 25, 28}  # futex, and what an allocator calls with its lock held
+PATIENCE = 0.5  # seconds to find a thread that holds no lock
 SILENT_CALLS = {202, 35, 230, 7, 23, 270, 271, 61, 247, 0, 34}  # futex, sleeps, polls, waits, read, pause
 
 
@@ -191,12 +194,26 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def borrow(pid: int, memory: Memory) -> Borrowed:
+def borrow(pid: int, memory: Memory, *, lockless: bool = False) -> Borrowed:
     """Stop one thread of the process that may be borrowed.
 
     Raises:
         TargetProblem: there is no such process, it may not be traced, or is traced already.
     """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        thread, reason = _borrow_once(pid, memory, lockless)
+        if thread is not None:
+            return thread
+        if not lockless or reason is not None:
+            raise refusal(pid, reason)
+        if time.monotonic() > deadline:
+            raise TargetProblem(f"no thread of {pid} waits where it holds no lock", hint="try again in a moment")
+        time.sleep(0.002)
+
+
+def _borrow_once(pid: int, memory: Memory, lockless: bool) -> tuple[Borrowed | None, Exception | None]:
+    """Try each thread once; returns the thread, or why the last one could not be traced."""
     reason: Exception | None = None
     for tid in threads(pid):
         try:
@@ -206,10 +223,12 @@ def borrow(pid: int, memory: Memory) -> Borrowed:
             continue
         tracee.interrupt()
         registers = tracee.registers()
-        if registers["cs"] == 0x33 and registers["rip"] >> 63 == 0:
-            return Borrowed(tracee, memory)
+        native = registers["cs"] == 0x33 and registers["rip"] >> 63 == 0
+        waiting = registers["orig_rax"] >> 63 == 0 and registers["orig_rax"] not in LOCK_CALLS
+        if native and (waiting or not lockless):
+            return Borrowed(tracee, memory), None
         tracee.detach()
-    raise refusal(pid, reason)
+    return None, reason
 
 
 def refusal(pid: int, reason: Exception | None) -> TargetProblem:

@@ -32,8 +32,11 @@ class Visitor:
         self.memory = Memory(pid)
         self.start = process_start(pid)
 
-    def exchange(self, requests: list[Request]) -> list[Reply]:
+    def exchange(self, requests: list[Request], *, lockless: bool = False) -> list[Reply]:
         """Send requests in order, return a reply for each.
+
+        `lockless`: they call functions that take locks, so the thread must hold none: one that waits in a
+        system call, but for no other thread.
 
         Raises:
             TargetProblem: the process cannot be stopped, has ended, or answers nonsense.
@@ -41,7 +44,7 @@ class Visitor:
         if process_start(self.pid) != self.start:
             raise TargetProblem(f"process {self.pid} ended while attaching")
         with _Lock(self.pid):
-            thread = borrow(self.pid, self.memory)
+            thread = borrow(self.pid, self.memory, lockless=lockless)
             try:
                 return self._serve(thread, requests)
             finally:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from attachers.inject.frames import Request
+from attachers.inject.frames import Reply, Request
 from attachers.patch.grace import release_arenas, release_holes
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import Op, SiteKind, SiteState
-from runtime.errors import AttachProblem
+from runtime.errors import AttachProblem, TargetProblem
 
 WRITE_LIMIT = 512 << 10  # bytes of code in one frame
 WORDS = {
@@ -28,23 +28,27 @@ def apply(target: Target, plan: AttachPlan) -> None:
     Raises:
         TargetProblem: the process cannot be reached any more.
     """
-    requests = []
-    for at, code, used in plan.chunks:
-        for start in range(0, len(code), WRITE_LIMIT):
-            part = code[start : start + WRITE_LIMIT]
-            kept = any(a.is_kept and a.base <= at < a.base + a.size for a in target.arenas)
-            requests.append(Request(Op.WRITE, struct.pack("<QII", at + start, used, kept) + part))
-    if plan.sites:
-        requests.append(
-            _arm_request(
-                target,
-                [s.pack() for s in plan.sites],
-                [s.place.address for s in plan.sites] + [s.place.hole for s in plan.sites],
-            )
-        )
-    if not requests:
-        return
-    replies = target.channel.exchange(requests)
+    _must_succeed(target, [_write(target, at, code, used) for at, whole, used in plan.chunks
+                           for at, code in _pieces(at, whole)])
+    _register_frames(target, plan)
+    if plan.by_address:
+        sites = plan.sites
+        places = [s.place.address for s in sites] + [s.place.hole for s in sites]
+        [reply] = _must_succeed(target, [_arm_request(target, [s.pack() for s in sites], places)])
+        _note_refusals(plan, struct.unpack(f"<{len(sites)}i", reply.payload))
+
+
+def _pieces(at: int, code: bytes) -> list[tuple[int, bytes]]:
+    return [(at + i, code[i : i + WRITE_LIMIT]) for i in range(0, len(code), WRITE_LIMIT)]
+
+
+def _write(target: Target, at: int, code: bytes, used: int) -> Request:
+    kept = any(a.is_kept and a.base <= at < a.base + a.size for a in target.arenas)
+    return Request(Op.WRITE, struct.pack("<QII", at, used, kept) + code)
+
+
+def _must_succeed(target: Target, requests: list[Request]) -> list[Reply]:
+    replies = target.channel.exchange(requests) if requests else []
     for reply in replies:
         if reply.status:
             raise AttachProblem(
@@ -52,8 +56,22 @@ def apply(target: Target, plan: AttachPlan) -> None:
                 errno=-reply.status,
                 hint="a policy may forbid changing code; bpftime doctor -p PID tells more",
             )
-    if plan.sites:
-        _note_refusals(plan, struct.unpack(f"<{len(plan.sites)}i", replies[-1].payload))
+    return replies
+
+
+def _register_frames(target: Target, plan: AttachPlan) -> None:
+    """Tell the target's unwinder of thunks that call function bodies, before they can be reached.
+
+    Where it has an unwinder and cannot be told, those probes are refused: an exception would end the program.
+    """
+    for address, links in plan.frames:
+        try:
+            target.register_frame(address)
+        except TargetProblem as problem:
+            reason = AttachProblem(str(problem), errno=11, hint=problem.hint)
+            plan.refused.update(dict.fromkeys(links, reason))
+            for place in [a for a, site in plan.by_address.items() if site.link in links]:
+                del plan.by_address[place]
 
 
 def _note_refusals(plan: AttachPlan, statuses: tuple[int, ...]) -> None:

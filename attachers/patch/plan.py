@@ -97,12 +97,14 @@ class AttachPlan:
     """All edits of one attach to one process.
 
     `chunks`: code to write as (address, bytes, bytes of its arena then in use). `sites_of`: addresses of the
-    sites of each link. `refused`: links that cannot be placed, with the reason.
+    sites of each link. `frames`: addresses of unwind entries to register, with the links whose thunks need
+    them. `refused`: links that cannot be placed, with the reason.
     """
 
     pid: int
     chunks: list[tuple[int, bytes, int]] = field(default_factory=list)
     by_address: dict[int, Site] = field(default_factory=dict)
+    frames: list[tuple[int, frozenset[int]]] = field(default_factory=list)
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.plan import AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
+from attachers.patch.unwind import unwind_entries
 from attachers.patch.thunk import Moment, Run, emit_base, emit_call_through, emit_runs
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
@@ -214,6 +215,12 @@ class Planner:
         taken = {s.at: s for s in self.target.sites if s.state == SiteState.ARMED}
         for spot in spots:
             self._write_spot(plan, code, spot, entries[spot.probe.image.sha256], taken)
+        through = {s.probe.link for s in spots if s.through}
+        if through:
+            size = code.here - start
+            code.raw(bytes(-code.here % 8))
+            plan.frames.append((code.here, frozenset(through)))
+            code.raw(unwind_entries(start, size))
         plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
         arena.used = code.here - arena.base
         arena.is_kept = arena.is_kept or any(s.through for s in spots)

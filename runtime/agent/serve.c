@@ -289,11 +289,12 @@ static s32 do_read(struct bytes *in, struct answer *out)
 	return 0;
 }
 
+// {u64 function, u64 argument}: reply its result.
 static s32 do_call(struct bytes *in, struct answer *out)
 {
-	const u64 *at = take(in, 8);
+	const u64 *call = take(in, 16);
 
-	return at ? give_u64(out, ((u64(*)(void)) * at)()) : -E_INVAL;
+	return call ? give_u64(out, ((u64(*)(u64))call[0])(call[1])) : -E_INVAL;
 }
 
 // {u8 session[16]}: its mappings go. The tracer asks only when no thread can be inside its programs.
