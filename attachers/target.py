@@ -177,6 +177,11 @@ class Target:
             self._regions[region.id] = int.from_bytes(reply.payload, "little")
         return self._regions[region.id]
 
+    @property
+    def sessions(self) -> frozenset[bytes]:
+        """Return the ids of the sessions that the process has mapped."""
+        return frozenset(self._regions)
+
     def map_ring(self, session: Session, name: str) -> int:
         """Map a ring of the session with its data twice; returns the address of its first page."""
         key = (session.region.id, name)

@@ -93,7 +93,11 @@ class Mailbox:
         deadline = time.monotonic() + PATIENCE
         while self._turn.value != 2:
             self._futex(WAIT, 1)
-            if self._turn.value != 2 and (time.monotonic() > deadline or not _is_alive(self.pid)):
+            if self._turn.value == 2:
+                return
+            if not _is_alive(self.pid):
+                raise TargetProblem(f"process {self.pid} ended while attaching")
+            if time.monotonic() > deadline:
                 raise TargetProblem(f"{self.pid} did not answer within {PATIENCE:.0f} s")
 
     def _futex(self, operation: int, value: int) -> None:

@@ -29,8 +29,15 @@ class Visitor:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.memory = Memory(pid)
         self.start = process_start(pid)
+        self._memory: Memory | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """Return the process's memory, opened at first use."""
+        if self._memory is None:
+            self._memory = Memory(self.pid)
+        return self._memory
 
     def exchange(self, requests: list[Request], *, lockless: bool = False) -> list[Reply]:
         """Send requests in order, return a reply for each.
@@ -89,7 +96,9 @@ class Visitor:
 
     def close(self) -> None:
         """Close the memory descriptor; nothing of the channel stays in the target."""
-        self.memory.close()
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
 
 
 def _release(thread: Borrowed) -> None:

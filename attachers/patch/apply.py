@@ -164,6 +164,13 @@ def remove(target: Target, session: bytes | None = None, links: frozenset[int] |
     return count
 
 
+def forget(target: Target, session: bytes) -> None:
+    """Unmap a session's shared memory from the process, if no thread can be inside code that uses it."""
+    if any(a.used for a in target.arenas) or session not in target.sessions:
+        return
+    target.ask([Request(Op.FORGET, session)])
+
+
 def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) -> bool:
     return (session is None or node.session == session) and (links is None or node.link in links)
 

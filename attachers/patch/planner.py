@@ -134,7 +134,7 @@ class Planner:
         raise reason or AttachProblem(
             f"the returns of {function.name} cannot be probed: it leaves by a jump and looks at its caller's stack",
             errno=95,
-            hint="probe its entry, or use --backend frida",
+            hint="probe its entry: uprobe:…",
         )
 
     def _function(self, probe: Probe) -> Function:

@@ -195,5 +195,5 @@ def _no_room(function: Function, address: int) -> AttachProblem:
     return AttachProblem(
         f"no room for a jump at {place}{size}",
         errno=28,
-        hint="--backend frida, or probe another instruction: bpftime list -v shows the places",
+        hint="probe another instruction of it: FUNCTION+OFFSET",
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from bpftime_cli.commands import trace
+from bpftime_cli.commands import attach, detach, load, trace
+
+COMMANDS = (trace, load, attach, detach)
 
 
 def register(app: typer.Typer) -> None:
     """Add every command to the application, in the order of the help."""
-    trace.register(app)
+    for command in COMMANDS:
+        command.register(app)

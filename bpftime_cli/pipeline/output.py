@@ -101,6 +101,8 @@ class Output:
 
     def _handle(self, item: Event | Action) -> None:
         if isinstance(item, Event):
+            if self._is_enough:
+                return
             self.renderer.write(item)
             self.printed += 1
         elif item.what == "exit":

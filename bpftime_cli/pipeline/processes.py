@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
 from attachers.inject.visit import Visitor, find_state
-from attachers.patch.apply import remove
+from attachers.patch.apply import forget, remove
 from attachers.patch.plan import AttachPlan
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
@@ -105,12 +105,15 @@ class Processes:
         """Let the launched program run; later requests visit it."""
         if self._waiting is None:
             return
-        self._waiting.exchange([Request(Op.GO)])
-        self._waiting.close()
-        self._waiting = None
+        box, self._waiting = self._waiting, None
         for traced in self.traced:
             if traced.is_child:
                 traced.target.channel = Visitor(traced.target.pid)
+        try:
+            box.exchange([Request(Op.GO)])
+        except TargetProblem as problem:  # it has ended: the trace goes on to its end
+            self.console.note(str(problem), 1)
+        box.close()
 
     # --- watching ---
 
@@ -181,6 +184,7 @@ class Processes:
                 continue
             try:
                 remove(traced.target, self.session.region.id)
+                forget(traced.target, self.session.region.id)
             except (Problem, OSError) as problem:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])

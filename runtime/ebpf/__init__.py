@@ -1,1 +1,1 @@
-"""eBPF as data: objects, programs, instructions. Reading ELF is `runtime.elf`, meaning is `runtime.verify`."""
+"""eBPF as data: objects, programs, instructions. `runtime.elf` reads files, `runtime.verify` proves."""

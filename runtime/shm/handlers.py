@@ -211,8 +211,9 @@ class Handlers:
         found = []
         for at in self._used(Kind.LINK):
             state = protocol.HANDLER.get(buffer, "state", at)
-            values = [get(buffer, n, at) for n in ("program", "event", "cookie", "pid", "start", "sites", "refused")]
-            found.append(Link(protocol.HANDLER.get(buffer, "id", at), *values,
-                              LinkState(state) if state in LinkState._value2member_map_ else LinkState.FAILED,
-                              get(buffer, "error", at)))
+            names = ("program", "event", "cookie", "pid", "start", "sites", "refused")
+            program, event, cookie, pid, start, sites, refused = (get(buffer, n, at) for n in names)
+            known = LinkState(state) if state in LinkState._value2member_map_ else LinkState.FAILED
+            found.append(Link(protocol.HANDLER.get(buffer, "id", at), program, event, cookie, pid, start, sites,
+                              refused, known, get(buffer, "error", at)))
         return found

@@ -1,7 +1,7 @@
 // A threaded program that keeps its own exact count, for comparing with what probes counted.
 //
 // usage: loop THREADS CALLS. Prints "ready", waits for a line on stdin, calls step() CALLS times in each thread,
-// prints "calls N" and waits for another line (or end of file) before it ends.
+// prints "calls N" and "done" and waits for another line (or end of file) before it ends.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 		pthread_create(&thread[i], 0, work, 0);
 	for (int i = 0; i < threads; i++)
 		pthread_join(thread[i], 0);
-	printf("calls %lu\n", total);
+	printf("calls %lu\ndone\n", total);
 	fflush(stdout);
 	getchar();
 	return 0;
