@@ -1,0 +1,226 @@
+"""Programs of sessions hooked into processes by hand, and links taken out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attachers.base import UPROBE, URETPROBE, FunctionData
+from attachers.inject.visit import find_state
+from attachers.patch.apply import remove
+from attachers.resolve import find_modules
+from attachers.target import Target
+from attachers.uprobe import FunctionAttacher, Hook
+from bpftime_cli.pipeline.objects import Loaded
+from bpftime_cli.pipeline.sessions import OpenSession
+from runtime.ebpf.object import Program
+from runtime.errors import AttachProblem, Problem, TargetProblem, UsageProblem
+from runtime.shm.folder import ProcessMark
+from runtime.shm.handlers import Handlers, Link, LinkState
+from runtime.types import ContextKind
+
+PROVIDERS = {"uprobe": UPROBE, "u": UPROBE, "uretprobe": URETPROBE, "ur": URETPROBE}
+TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
+CONTEXTS = {UPROBE: ContextKind.UPROBE, URETPROBE: ContextKind.URETPROBE}
+WORDS = {UPROBE: "uprobe", URETPROBE: "uretprobe"}
+FORMS = "uprobe:BINARY:FUNCTION[+OFFSET] or uretprobe:BINARY:FUNCTION"
+NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a program goes. `is_offset`: `function` is a number, and that is an offset in the file."""
+
+    type: int
+    binary: str
+    function: str
+    is_offset: bool = False
+
+
+def place_of_text(text: str, program: Program, kind: str = "") -> Place:
+    """Return the place that a probe text means; `kind` or the program's own type where the text has none.
+
+    Raises:
+        UsageProblem: it is none of the accepted forms.
+    """
+    first, colon, rest = text.partition(":")
+    if first in PROVIDERS and colon:
+        provider, text = PROVIDERS[first], rest
+    else:
+        provider = own_type(program, kind)
+    if kind and TYPES.get(kind) != provider:
+        raise UsageProblem(f"--type {kind} does not go with '{first}:'", hint=FORMS)
+    binary, _, function = text.rpartition(":")
+    if not binary or not function:
+        raise UsageProblem(f"wrong probe: '{text}'", hint=f"write {FORMS}")
+    return Place(provider, binary, function)
+
+
+def place_of_section(program: Program, kind: str = "") -> Place | None:
+    """Return the place that a program's section names, None where it names none.
+
+    Raises:
+        AttachProblem: it is no function probe.
+    """
+    provider = own_type(program, kind)
+    binary, _, function = program.attach.rpartition(":")
+    if not binary or not function:
+        return None
+    return Place(provider, binary, function, NUMBER.fullmatch(function) is not None)
+
+
+def own_type(program: Program, kind: str = "") -> int:
+    """Return the attach type of a program.
+
+    Raises:
+        UsageProblem: the asked type does not exist.
+        AttachProblem: the program is not for functions.
+    """
+    if kind:
+        if kind not in TYPES:
+            raise UsageProblem(f"unknown attach type '{kind}'", hint=f"types: {', '.join(TYPES)}")
+        return TYPES[kind]
+    for number, context in CONTEXTS.items():
+        if program.context is context:
+            return number
+    raise AttachProblem(
+        f"program '{program.name}' ({program.section}) is no function probe",
+        errno=95,
+        hint="uprobe and uretprobe programs can be attached; --type says otherwise",
+    )
+
+
+# --- in
+
+
+class Attaching:
+    """Hooks programs of one loaded object into processes and writes the handlers."""
+
+    def __init__(self, loaded: Loaded, session_id: bytes) -> None:
+        self.loaded = loaded
+        self.id = session_id
+        self.handlers = Handlers(loaded.session.region)
+
+    def attach(self, target: Target, name: str, place: Place, cookie: int = 0) -> tuple[int, str]:
+        """Hook one program into a process; returns the link's id and the place as text.
+
+        Raises:
+            AttachProblem: it cannot be placed there.
+            TargetProblem: the process cannot be reached.
+        """
+        attacher = FunctionAttacher(target, self.loaded.session)
+        image = self.loaded.programs.image(name, CONTEXTS[place.type], target.build_kind)
+        text = _data(target, place)
+        event = self.handlers.add_event(place.type, target.pid, text.to_string())
+        link = self.handlers.add_link(
+            self.loaded.kept.programs[name], event, target.pid, target.start, cookie
+        )
+        try:
+            hook = Hook(link, image, text.module, _function(target, text), place.type, cookie)
+            armed, refused = _arm(attacher, hook)
+        except BaseException:
+            self.handlers.remove(link)
+            self.handlers.remove(event)
+            raise
+        self.handlers.set_link(link, LinkState.ARMED, sites=armed, refused=refused)
+        return link, f"{WORDS[place.type]}:{text.to_string()}"
+
+
+def _arm(attacher: FunctionAttacher, hook: Hook) -> tuple[int, bool]:
+    """Arm all places of a hook; returns how many, and whether some were refused.
+
+    Raises:
+        AttachProblem: nothing could be armed.
+    """
+    plan = attacher.plan(attacher.resolve(hook))
+    planned, refused = len(plan.sites_of.get(hook.link, ())), hook.link in plan.refused
+    if planned:
+        attacher.apply(plan)
+    if hook.link in plan.refused and (not planned or (planned == 1 and not refused)):
+        raise plan.refused[hook.link]
+    return planned, hook.link in plan.refused
+
+
+def _data(target: Target, place: Place) -> FunctionData:
+    """Return a place as private data; the module's path in full where only one is meant."""
+    binary = place.binary
+    if "*" not in binary:
+        binary = find_modules(target, binary)[0].path
+    if place.is_offset or NUMBER.fullmatch(place.function):
+        number = int(place.function, 0)
+        if not place.is_offset:
+            number = find_modules(target, binary)[0].elf.to_offset(number)
+        return FunctionData(binary, "", number)
+    symbol, plus, offset = place.function.partition("+")
+    if plus and not NUMBER.fullmatch(offset):
+        raise AttachProblem(
+            f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16"
+        )
+    return FunctionData(binary, symbol, int(offset, 0) if plus else 0)
+
+
+def _function(target: Target, data: FunctionData) -> str:
+    if data.symbol:
+        return data.symbol + (f"+{data.offset}" if data.offset else "")
+    return f"{find_modules(target, data.module)[0].elf.to_address(data.offset):#x}"
+
+
+# --- out
+
+
+@dataclass(slots=True)
+class Detached:
+    """What a detach did: `count` links, and what went wrong."""
+
+    count: int
+    problems: list[Problem]
+
+
+def detach_links(found: Iterable[tuple[OpenSession, Link]]) -> Detached:
+    """Take links out of their processes and free their handlers; one visit a process and session."""
+    groups: dict[tuple[str, int, int], tuple[OpenSession, list[Link]]] = {}
+    for session, link in found:
+        groups.setdefault((session.name, link.pid, link.start), (session, []))[1].append(link)
+    result = Detached(0, [])
+    for session, links in groups.values():
+        try:
+            take_out(links[0], session.id, frozenset(link.id for link in links))
+        except (Problem, OSError) as error:
+            if ProcessMark(links[0].pid, links[0].start).is_alive:
+                result.problems.append(_kept(links[0].pid, error))
+                continue
+        with session.folder.locked():
+            for link in links:
+                session.handlers.remove(link.id)
+                session.handlers.remove(link.event)
+        result.count += len(links)
+    return result
+
+
+def take_out(link: Link, session: bytes, links: frozenset[int]) -> None:
+    """Remove links of a session from one process, if it still is that process and carries our state."""
+    if not ProcessMark(link.pid, link.start).is_alive or not find_state(link.pid):
+        return
+    target = Target.open(link.pid)
+    try:
+        remove(target, session, links)
+    finally:
+        target.close()
+
+
+def _kept(pid: int, error: Exception) -> Problem:
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return TargetProblem(f"process {pid} keeps its probes: {text}", hint="they are harmless and end with it")
+
+
+def is_attached(link: Link) -> LinkState:
+    """Return a link's state as it is now: gone when its process has ended or become another program."""
+    if link.state is not LinkState.ARMED:
+        return link.state
+    try:
+        alive = ProcessMark(link.pid, link.start).is_alive and find_state(link.pid)
+    except Problem:
+        alive = Path(f"/proc/{link.pid}").exists()
+    return LinkState.ARMED if alive else LinkState.GONE
