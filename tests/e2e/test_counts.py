@@ -77,7 +77,7 @@ def test_several_processes_share_one_map() -> None:
         Running(build("loop"), "2", str(CALLS)) as first,
         Running(build("loop"), "2", str(CALLS)) as second,
     ):
-        with Tracer(("-q", "-p", f"{first.pid},{second.pid}", "-e", "uprobe:loop:step { @[pid] = count(); @ = count(); }")) as tracer:
+        with Tracer(("-q", "-p", f"{first.pid},{second.pid}", "-e", "uprobe:loop:step { @[pid] = count(); @all = count(); }")) as tracer:
             first.go()
             second.go()
             first.until(b"done\n")
@@ -85,4 +85,4 @@ def test_several_processes_share_one_map() -> None:
             ended = tracer.end()
         assert (first.end(), second.end()) == (0, 0)
     got = counts(ended.out.encode())
-    assert got == {"@:": 4 * CALLS, f"@[{first.pid}]:": 2 * CALLS, f"@[{second.pid}]:": 2 * CALLS}
+    assert got == {"@all:": 4 * CALLS, f"@[{first.pid}]:": 2 * CALLS, f"@[{second.pid}]:": 2 * CALLS}
