@@ -45,9 +45,14 @@ def _is_named(module: Module, binary: str) -> bool:
         return fnmatch.fnmatchcase(module.path if "/" in binary else name, binary)
     if "/" in binary:
         return module.path == binary or _same_file(module, binary)
-    if name == binary or name.startswith(f"{binary}.so"):
+    if name == binary or name.startswith((f"{binary}.so", f"{binary}-")) or _is_version_of(name, binary):
         return True
     return _same_file(module, _found_in_path(binary))
+
+
+def _is_version_of(name: str, wanted: str) -> bool:
+    """Return whether a file is what a library's SONAME leads to: `libz.so.1` is `libz.so.1.2.13`."""
+    return ".so" in wanted and name.startswith(f"{wanted}.")
 
 
 def _found_in_path(name: str) -> str:

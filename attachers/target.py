@@ -42,6 +42,7 @@ class SiteEntry:
     thunk: int
     link: int
     state: int
+    flags: int = 0
 
 
 @dataclass(slots=True)
@@ -327,8 +328,8 @@ _SITE = struct.Struct("<QQIBBBB8s8sIIQII")  # protocol.SITE at once: thousands a
 def _sites(raw: bytes) -> list[SiteEntry]:
     found = []
     for index, row in enumerate(_SITE.iter_unpack(raw[: len(raw) // _SITE.size * _SITE.size])):
-        at, hole, _, kind, width, _, _, live, want, _, _, thunk, link, state = row
-        found.append(SiteEntry(index, at, hole, kind, width, live, want, thunk, link, state))
+        at, hole, _, kind, width, _, flags, live, want, _, _, thunk, link, state = row
+        found.append(SiteEntry(index, at, hole, kind, width, live, want, thunk, link, state, flags))
     return found
 
 

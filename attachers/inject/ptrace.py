@@ -98,7 +98,7 @@ class Tracee:
 
     def set_registers(self, values: dict[str, int]) -> None:
         """Set all registers."""
-        self._buffer[:] = _REGS.pack(*(values[name] & MASK for name in REGISTERS))
+        self._buffer.raw = _REGS.pack(*(values[name] & MASK for name in REGISTERS))
         self._ptrace(SETREGS, 0, ctypes.addressof(self._buffer))
 
     def to_syscall_stop(self) -> None:

@@ -103,6 +103,7 @@ class Node:
     next: int
     base: int
     jump: int
+    inner: int
 
 
 def chain(target: Target, site: SiteEntry) -> list[Node]:
@@ -122,6 +123,7 @@ def chain(target: Target, site: SiteEntry) -> list[Node]:
                 values["next"],
                 values["base"],
                 values["jump"],
+                at + values["inner"],
             )
         )
         at = values["next"]
@@ -181,11 +183,11 @@ def _close_gaps(
     """Note the jumps to change so that each kept thunk goes on to the next kept one, the last to the site's own work."""
     own_work = nodes[-1].base
     for index, node in enumerate(kept):
-        following = kept[index + 1].thunk if index + 1 < len(kept) else 0
-        if node.next == following:
+        following = kept[index + 1] if index + 1 < len(kept) else None
+        if node.next == (following.thunk if following else 0):
             continue
-        relinks.append((node.jump, following or own_work))
-        heads.append((node.thunk, following))
+        relinks.append((node.jump, following.inner if following else own_work))
+        heads.append((node.thunk, following.thunk if following else 0))
 
 
 def _remove(
@@ -247,4 +249,5 @@ def _repack(site: SiteEntry, node: Node) -> bytes:
         index=site.index,
         thunk=node.thunk,
         link=node.link,
+        flags=site.flags,
     )

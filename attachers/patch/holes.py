@@ -12,6 +12,7 @@ class Holes:
     """Slots of one module's text, by address. A slot's first two bytes lie in one 64-byte line."""
 
     def __init__(self) -> None:
+        self.barred: set[int] = set()  # addresses that cannot be sites for the probe at hand
         self._free: list[int] = []
         self._known: set[int] = set()
         self._used: list[int] = []

@@ -18,6 +18,9 @@ from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 
 
+EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
+
+
 class When(Enum):
     """When a function probe fires."""
 
@@ -58,6 +61,7 @@ class Site:
     thunk: int
     link: int
     name: str
+    is_exit: bool = False
 
     def jump(self) -> bytes:
         """Return the bytes written at the site.
@@ -84,6 +88,7 @@ class Site:
             kind=self.place.kind,
             width=self.place.width,
             pushes=len(self.place.pushed),
+            flags=EXIT if self.is_exit else 0,
             live=live,
             want=jump + live[len(jump) :],
             index=self.index,

@@ -12,10 +12,10 @@ from attachers.patch.assemble import Code
 from attachers.patch.callthrough import is_eligible
 from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
-from attachers.patch.plan import AttachPlan, Probe, Site, When
+from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
 from attachers.patch.unwind import unwind_entries
-from attachers.patch.thunk import Moment, Run, emit_base, emit_call_through, emit_runs
+from attachers.patch.thunk import Moment, Run, emit_call_through, emit_displaced, emit_runs, emit_way_back
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import SiteState
@@ -51,11 +51,16 @@ class Planner:
     _holes: dict[int, Holes] = field(default_factory=dict)
     _functions: dict[int, Function] = field(default_factory=dict)
     _searched: set[int] = field(default_factory=set)
+    _exit_sites: set[int] = field(default_factory=set)
+    _entry_sites: set[int] = field(default_factory=set)
     _slots: dict[int, int] = field(default_factory=dict)
     _free_slots: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         sites = self.target.sites
+        armed = [s for s in sites if s.state == SiteState.ARMED]
+        self._exit_sites = {s.at for s in armed if s.flags & EXIT}
+        self._entry_sites = {s.at for s in armed if not s.flags & EXIT}
         self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE}
         unused = [s.index for s in sites if s.state == SiteState.FREE]
         self._free_slots = list(range(protocol.MAX_SITES - 1, len(sites) - 1, -1)) + unused[::-1]
@@ -81,7 +86,11 @@ class Planner:
         # Entries first: they need the holes more than exits do.
         for probe in sorted(probes, key=lambda p: p.when is When.RETURN):
             try:
-                spots += self._choose_with_more_holes(probe)
+                chosen = self._choose_with_more_holes(probe)
+                spots += chosen
+                for spot in chosen:
+                    sites = self._exit_sites if spot.moment is Moment.EXIT else self._entry_sites
+                    sites.add(spot.place.address)
             except AttachProblem as problem:
                 plan.refused[probe.link] = problem
         if spots:
@@ -113,6 +122,9 @@ class Planner:
     def _choose(self, probe: Probe) -> list[Spot]:
         function = self._function(probe)
         holes = self._holes_near(probe.module, function)
+        # An exit's thunk has run the displaced instructions before its program, an entry's has not: two of
+        # different kinds cannot follow one another at one site.
+        holes.barred = self._entry_sites if probe.when is When.RETURN else self._exit_sites
         if probe.when is When.ENTRY:
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY)]
         if probe.when is When.INSIDE:
@@ -128,6 +140,7 @@ class Planner:
             except AttachProblem as problem:
                 reason = problem
         if is_eligible(function):
+            holes.barred = self._exit_sites
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
         if function.is_whole and not function.returns and not function.leaves:
             raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
@@ -238,6 +251,7 @@ class Planner:
                 thunk,
                 spot.probe.link,
                 spot.probe.name,
+                spot.moment is Moment.EXIT,
             )
             site.jump()
         except AttachProblem as problem:
@@ -251,7 +265,8 @@ class Planner:
         self, code: Code, spot: Spot, entry: int, plan: AttachPlan, taken: dict[int, SiteEntry]
     ) -> int:
         """Append one thunk with its head; returns where it starts. A thunk that is there already follows it."""
-        onward = self._onward(plan, spot, taken)
+        following = self._following(plan, spot, taken)
+        onward = following + self._inner(plan, code, following) if following else 0
         code.raw(b"\xcc" * (-code.here % 16))
         head = len(code.bytes)
         code.raw(bytes(protocol.THUNK.size))
@@ -260,26 +275,29 @@ class Planner:
         run = Run(probe.image, entry, probe.cookie, probe.at)
         jump = 0
         if spot.through:
+            inner = start
             jump, base = emit_call_through(code, spot.place, [], [run], onward)
         else:
+            inner = emit_displaced(code, spot.place) if spot.moment is Moment.EXIT else start
             emit_runs(code, spot.place, spot.moment, [run])
             base = code.here
             if onward:
                 jump = code.jump_aligned(onward)
             else:
-                emit_base(code, spot.place)
+                emit_way_back(code, spot.place)
         code.bytes[head : head + protocol.THUNK.size] = protocol.THUNK.pack(
             session=probe.session,
             link=probe.link,
             kind=2 if spot.through else 1,
-            next=onward,
+            next=following,
+            inner=inner - start,
             base=base,
             jump=jump,
             bytes=code.here - start,
         )
         return start
 
-    def _onward(self, plan: AttachPlan, spot: Spot, taken: dict[int, SiteEntry]) -> int:
+    def _following(self, plan: AttachPlan, spot: Spot, taken: dict[int, SiteEntry]) -> int:
         """Return the thunk that stands at the same site already, 0 none."""
         address = spot.place.address
         if address in plan.by_address:
@@ -290,6 +308,16 @@ class Planner:
         if old.hole != spot.place.hole or old.kind != spot.place.kind:
             raise AttachProblem(f"another probe owns the place {address:#x}", errno=16)
         return old.thunk
+
+    def _inner(self, plan: AttachPlan, code: Code, thunk: int) -> int:
+        """Return where another thunk is entered by one before it: behind displaced instructions that have run."""
+        head = thunk - protocol.THUNK.size
+        if code.base <= head < code.here:
+            return protocol.THUNK.get(code.bytes, "inner", head - code.base)
+        for start, chunk, _ in plan.chunks:
+            if start <= head < start + len(chunk):
+                return protocol.THUNK.get(chunk, "inner", head - start)
+        return protocol.THUNK.get(self.target.memory.read(head, protocol.THUNK.size), "inner")
 
     def _index(self, address: int) -> int:
         """Return the slot of the site table for an address: its old one, else a free one."""

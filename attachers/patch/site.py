@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attachers.patch.assemble import JUMP
 from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.function import Function
 from attachers.patch.holes import Holes
@@ -86,18 +87,20 @@ def choose_entry(function: Function, holes: Holes) -> Place:
             place = _place(instruction, holes, wide=wide)
             if place:
                 return Place(place.kind, place.address, place.hole, (instruction,), tuple(walk[:index]))
-    if walk and walk[0].base == "endbr64" and _in_line(walk[0].address):
+    if walk and walk[0].base == "endbr64" and _in_line(walk[0].address) and walk[0].address not in holes.barred:
         hole = holes.take(walk[0].address)
         if hole:
             return Place(SiteKind.HOP2, walk[0].address, hole, (walk[0],))
-    whole = _short_body(function)
-    if whole and holes.claim(function.end, 5 - len(function.code)):
+    whole = _short_body(function, holes)
+    if whole and holes.claim(function.end, max(0, JUMP - len(function.code))):
         return whole
     raise _no_room(function, function.start)
 
 
 def _place(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | None:
     if not can_displace(instruction) or not _in_line(instruction.address) or instruction.base == "call":
+        return None
+    if instruction.address in holes.barred:
         return None
     if wide:
         if len(instruction.data) >= 5:
@@ -109,12 +112,15 @@ def _place(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | Non
     return Place(SiteKind.HOP2, instruction.address, hole, (instruction,)) if hole else None
 
 
-def _short_body(function: Function) -> Place | None:
+def _short_body(function: Function, holes: Holes) -> Place | None:
     """A function that is one instruction, such as `ret`, is replaced together with its own padding."""
     first = function.instructions[0] if function.instructions else None
-    if not first or len(function.instructions) != 1 or not function.is_whole or not _in_line(first.address):
+    if first is None or first.falls_through or not function.is_whole or first.address in holes.barred:
         return None
-    if first.falls_through or len(function.code) + function.padding < 5:
+    rest = function.instructions[1:]
+    if any(i.base not in ("nop", "int3") for i in rest) or not _in_line(first.address):
+        return None
+    if len(function.code) + function.padding < JUMP:
         return None
     return Place(SiteKind.TAIL, first.address, 0, (first,))
 
@@ -149,7 +155,7 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
     Raises:
         AttachProblem: neither is possible.
     """
-    if not _in_line(ret.address) and len(ret.data) == 1:
+    if ret.address in holes.barred or (not _in_line(ret.address) and len(ret.data) == 1):
         run = _straight_run(function, ret)
     else:
         room = function.padding if ret.end == function.end else 0

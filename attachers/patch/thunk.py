@@ -155,13 +155,20 @@ def _push_frame(stack: _Stack, run: Run) -> None:
         stack.push_word(name, run)
 
 
-def emit_base(code: Code, place: Place) -> None:
-    """Append what the site did before: the displaced instructions, then the way back or the `ret`."""
+def emit_displaced(code: Code, place: Place) -> int:
+    """Append the displaced instructions; returns the address behind them."""
     for instruction in place.displaced:
         displace(code, instruction)
+    return code.here
+
+
+def emit_way_back(code: Code, place: Place) -> None:
+    """Append what the site still has to do: at an exit the `ret`, else its instructions and the jump back."""
     if place.ret is not None:
         code.raw(place.ret.data)
-    elif place.displaced[-1].falls_through:
+        return
+    emit_displaced(code, place)
+    if place.displaced[-1].falls_through:
         code.jump(place.displaced[-1].end)
 
 
@@ -196,5 +203,5 @@ def emit_call_through(
     base = code.here
     if onward:
         return code.jump_aligned(onward), base
-    emit_base(code, at_entry)
+    emit_way_back(code, at_entry)
     return 0, base

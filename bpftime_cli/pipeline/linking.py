@@ -27,13 +27,13 @@ from bpftime_cli.pipeline.sessions import (
     find_link,
     find_program,
     load_into,
-    mark_of,
     needed,
     opened,
     opened_or_new,
     session_name,
     split_id,
 )
+from bpftime_cli.pipeline.tracerfolder import mark_of
 from runtime.ebpf.object import Program
 from runtime.errors import AttachProblem, Problem, Problems
 from runtime.shm.handlers import Link, LinkState

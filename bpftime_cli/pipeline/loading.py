@@ -21,12 +21,11 @@ from bpftime_cli.pipeline.sessions import (
     DEFAULT_MIB,
     OpenSession,
     Source,
-    TracerFolder,
     load_into,
-    mark_of,
     needed,
     opened_or_new,
 )
+from bpftime_cli.pipeline.tracerfolder import TracerFolder, mark_of
 from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
 from runtime.events import Value
 from runtime.shm.region import Region
@@ -185,7 +184,7 @@ class Foreground:
         region = Region.create(name, room_for(source.programs) + TABLES + (1 << 20))
         self.loaded = place(source.programs, region, source.data, source.file, source.values)
         self.session: Session = self.loaded.session
-        self.folder = TracerFolder("load", self.session)
+        self.folder = TracerFolder.open("load", self.session, console)
         self.folder.add_object(self.loaded.kept, source.data)
         self.attaching = Attaching(self.loaded, region.id)
         self.processes = Processes(self.config, console, self.session)
@@ -211,7 +210,7 @@ class Foreground:
         return 0
 
     def _attach(self) -> None:
-        self.folder.add(list(self.config.pids))
+        self.folder.add(self.config.pids)
         self.processes.open()
         self.folder.add([t.target.pid for t in self.processes.traced])
         problems: list[Problem] = []

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bpftime_cli.pipeline.objects import Loaded, LoadedPrograms, place, prepare, read_object, reopen, room_for
 from runtime.errors import Problem, UsageProblem
-from runtime.shm.folder import REGION, KeptObject, Meta, ProcessMark, SessionFolder, describe, gone
+from runtime.shm.folder import REGION, KeptObject, Meta, SessionFolder, describe, gone
 from runtime.shm.handlers import Handlers, Link, ProgramEntry
-from runtime.shm.region import HUGE, Region, process_start
-from runtime.shm.session import TABLES, Session
+from runtime.shm.region import HUGE, Region
+from runtime.shm.session import TABLES
 
 DEFAULT = "default"
 DEFAULT_MIB = 64  # size of a named session's region
@@ -256,44 +255,6 @@ def find_link(sessions: list[OpenSession], text: str) -> tuple[OpenSession, Link
     return found[0]
 
 
-def mark_of(pid: int) -> ProcessMark:
-    """Return a process as it is noted in a session."""
-    return ProcessMark(pid, process_start(pid))
-
-
-class TracerFolder:
-    """The folder of a command that stays, until its end; after a kill -9 other commands find it."""
-
-    def __init__(self, prefix: str, session: Session) -> None:
-        name = session.region.name if session.region.name != prefix else f"{prefix}-{os.getpid()}"
-        stale = SessionFolder.find(name)
-        if stale is not None and not stale.read().tracer.is_alive and not stale.read().detached:
-            stale.remove()
-        self.folder = SessionFolder.create(name)
-        self.folder.write(describe(session.region, session.region.path, detached=False))
-
-    def add(self, pids: list[int]) -> None:
-        """Note processes before they are probed."""
-        if pids:
-            self.folder.add_targets([mark_of(pid) for pid in pids])
-
-    def add_object(self, kept: KeptObject, data: bytes) -> None:
-        """Note an object, so that other commands can read its maps."""
-        with self.folder.locked():
-            self.folder.keep_object(data)
-            meta = self.folder.read()
-            self.folder.write(replace(meta, objects=(*meta.objects, kept)))
-
-    def remove(self) -> None:
-        """Remove it."""
-        self.folder.remove()
-
-
 def needed(programs: LoadedPrograms) -> int:
     """Return the bytes of a region for one object."""
     return room_for(programs) + TABLES
-
-
-def absolute(path: str) -> str:
-    """Return a path that other commands understand too."""
-    return str(Path(path).absolute())

@@ -20,6 +20,7 @@ from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.processes import Processes, Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
+from bpftime_cli.pipeline.tracerfolder import TracerFolder
 from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
 from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
 from runtime.lang import Options, Script, ScriptProbe, compile_script
@@ -63,8 +64,12 @@ class Trace:
         self.processes = Processes(self.config, self.console, session)
         self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)
-        with _Signals(self):
-            return self._run(script, programs)
+        self.folder = TracerFolder.open("trace", session, console=self.console)
+        try:
+            with _Signals(self):
+                return self._run(script, programs)
+        finally:
+            self.folder.remove()
 
     def _note(self, text: str) -> None:
         now = time.monotonic()
@@ -86,7 +91,9 @@ class Trace:
 
     def _run(self, script: Script, programs: Programs) -> int:
         try:
+            self.folder.add(self.config.pids)
             self.processes.open()
+            self.folder.add([t.target.pid for t in self.processes.traced])
             self._note("opened the target")
             self.clock.start()
             self.local.fire("begin")

@@ -290,7 +290,7 @@ struct thunk {
 	u64 base;
 	u64 jump;
 	u32 bytes;
-	u32 spare;
+	u32 inner;
 	u8 pad0[8];
 };
 _Static_assert(sizeof(struct thunk) == 64, "thunk");
@@ -301,7 +301,7 @@ _Static_assert(__builtin_offsetof(struct thunk, next) == 24, "next");
 _Static_assert(__builtin_offsetof(struct thunk, base) == 32, "base");
 _Static_assert(__builtin_offsetof(struct thunk, jump) == 40, "jump");
 _Static_assert(__builtin_offsetof(struct thunk, bytes) == 48, "bytes");
-_Static_assert(__builtin_offsetof(struct thunk, spare) == 52, "spare");
+_Static_assert(__builtin_offsetof(struct thunk, inner) == 52, "inner");
 
 struct frame {
 	u32 bytes;
