@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from bpftime_cli.commands import attach, detach, load, trace
+from bpftime_cli.commands import attach, detach, list, load, maps, trace
 
-COMMANDS = (trace, load, attach, detach)
+COMMANDS = (trace, load, attach, detach, list, maps)
 
 
 def register(app: typer.Typer) -> None:

@@ -99,7 +99,7 @@ def print_rows(console: Console, kind: str, rows: list[Row], form: str) -> None:
     """Print rows of one kind: a table, or an object a line with the kind in it."""
     if form == "json":
         for row in rows:
-            plain: Row = {"kind": kind} | {name: value for name, value in row.items() if name != "shown"}
+            plain: Row = {"kind": kind, **{name: value for name, value in row.items() if name != "shown"}}
             console.data(value_json(plain).encode("utf-8", "surrogateescape") + b"\n")
         return
     columns = COLUMNS[kind]

@@ -79,9 +79,9 @@ def tell_ids(loaded: Loaded, console: Console, form: str) -> None:
         from bpftime_cli.render.json import value_json  # lazy
 
         for number, kind, name, section in rows:
-            entry: dict[str, Value] = {"id": number, "kind": kind, "name": name} | (
-                {"section": section} if section else {}
-            )
+            entry: dict[str, Value] = {"id": number, "kind": kind, "name": name}
+            if section:
+                entry["section"] = section
             console.data(value_json(entry).encode() + b"\n")
     else:
         for row in rows:
