@@ -183,6 +183,12 @@ class Target:
         """Return the ids of the sessions that the process has mapped."""
         return frozenset(self._regions)
 
+    def forget(self, session: bytes) -> None:
+        """Unmap a session's shared memory; no thread may be inside code that uses it."""
+        self.ask([Request(Op.FORGET, session)])
+        self._regions.pop(session, None)
+        self._rings = {key: at for key, at in self._rings.items() if key[0] != session}
+
     def map_ring(self, session: Session, name: str) -> int:
         """Map a ring of the session with its data twice; returns the address of its first page."""
         key = (session.region.id, name)

@@ -133,7 +133,8 @@ def chain(target: Target, site: SiteEntry) -> list[Node]:
 def remove(target: Target, session: bytes | None = None, links: frozenset[int] | None = None) -> int:
     """Take out the thunks of a session (None: of all sessions), or only those of some of its links.
 
-    Returns the number of thunks taken out. Sites without a thunk get their own bytes back.
+    Returns the number of thunks taken out. Sites without a thunk get their own bytes back; a whole session's
+    shared memory is unmapped as well, once no thread can be inside code that uses it.
 
     Raises:
         TargetProblem: the process cannot be reached.
@@ -161,16 +162,10 @@ def remove(target: Target, session: bytes | None = None, links: frozenset[int] |
         _close_gaps(nodes, kept, relinks, heads)
     _remove(target, emptied, rearmed, relinks, heads)
     target.read_tables()
-    if not release_holes(target):
-        release_arenas(target)
+    settled = not release_holes(target) and release_arenas(target)
+    if settled and session is not None and links is None and session in target.sessions:
+        target.forget(session)
     return count
-
-
-def forget(target: Target, session: bytes) -> None:
-    """Unmap a session's shared memory from the process, if no thread can be inside code that uses it."""
-    if any(a.used for a in target.arenas) or session not in target.sessions:
-        return
-    target.ask([Request(Op.FORGET, session)])
 
 
 def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) -> bool:

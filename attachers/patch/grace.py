@@ -37,20 +37,24 @@ def release_holes(target: Target) -> int:
     return 0
 
 
-def release_arenas(target: Target) -> None:
-    """Let arenas be filled from the start again, when no site leads there and no thread can be inside."""
-    reusable = [a for a in target.arenas if a.used and not a.is_kept]
-    if not reusable or any(s.state != SiteState.FREE for s in target.sites):
-        return
-    ranges = [(a.base, a.base + a.size) for a in reusable]
+def release_arenas(target: Target) -> bool:
+    """Let arenas be filled from the start again, when no site leads there and no thread can be inside.
+
+    Returns whether no thread can be inside a thunk that was taken out: what it used may then be unmapped.
+    """
+    if any(a.is_kept for a in target.arenas):
+        return False
+    ranges = [(a.base, a.base + a.size) for a in target.arenas]
     agent = target.constant("agent_base")
     ranges.append((agent, agent + target.constant("agent_bytes")))
     if not wait_clear(target.pid, ranges, ran=RAN_THUNK):
-        return
-    for arena in reusable:
-        field = protocol.ARENA.fields["code_used"].offset
-        target.memory.write(target.state + protocol.STATE_ARENAS + 32 * arena.index + field, bytes(4))
-        arena.used = 0
+        return False
+    if all(s.state == SiteState.FREE for s in target.sites):
+        for arena in target.arenas:
+            field = protocol.ARENA.fields["code_used"].offset
+            target.memory.write(target.state + protocol.STATE_ARENAS + 32 * arena.index + field, bytes(4))
+            arena.used = 0
+    return True
 
 
 def _restore(target: Target, hole: int) -> None:

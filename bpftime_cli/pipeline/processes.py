@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
 from attachers.inject.visit import Visitor, find_state
-from attachers.patch.apply import forget, remove
+from attachers.patch.apply import remove
 from attachers.patch.plan import AttachPlan
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
@@ -184,7 +184,6 @@ class Processes:
                 continue
             try:
                 remove(traced.target, self.session.region.id)
-                forget(traced.target, self.session.region.id)
             except (Problem, OSError) as problem:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])

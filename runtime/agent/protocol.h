@@ -19,7 +19,7 @@ typedef long long s64;
 #define STATE_REGIONS 0x480
 #define STATE_SITES 0x1000
 #define MAX_ARENAS 0x20
-#define MAX_REGIONS 0x8
+#define MAX_REGIONS 0x30
 #define MAX_SITES 0x10000
 #define STATE_BYTES 0x401000
 #define INBOX_BYTES 0x400000
