@@ -198,16 +198,20 @@ class Foreground:
                 self._attach()
                 self._loop(pressed)
         finally:
-            self.processes.detach()
-            self.processes.stop_child()
-            self.rings.drain(all_of_it=True)
-            self.rings.finish()
-            self.processes.close()
-            self.folder.remove()
+            self._undo()
+        self.rings.drain(all_of_it=True)
+        self.rings.finish()
         status = self.processes.child_status
         if self.config.exit_code and status is not None:
             return 128 - status if status < 0 else status
         return 0
+
+    def _undo(self) -> None:
+        self.processes.poll()
+        self.processes.detach()
+        self.processes.stop_child()
+        self.processes.close()
+        self.folder.remove()
 
     def _attach(self) -> None:
         self.folder.add(self.config.pids)

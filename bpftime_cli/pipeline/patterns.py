@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +11,8 @@ from attachers.resolve import find_file
 from bpftime_cli.console import Console
 from bpftime_cli.render.json import value_json
 from runtime.errors import AttachProblem, Problem, UsageProblem
-from runtime.symbols.elf import ElfFile
-from runtime.symbols.functions import FunctionPoint, find
+from runtime.symbols.elf import IFUNC, ElfFile
+from runtime.symbols.functions import find, unknown_function
 from runtime.symbols.modules import modules_of
 
 PROVIDERS = {"uprobe": "uprobe", "u": "uprobe", "uretprobe": "uretprobe", "ur": "uretprobe"}
@@ -66,20 +67,33 @@ def _matches(provider: str, parts: tuple[str, str], pids: tuple[int, ...]) -> li
     problem: AttachProblem | None = None
     for path, elf in _files(binary, pids):
         try:
-            points = find(elf, function)
+            points = _points(elf, function)
         except AttachProblem as error:
             problem = error
             continue
-        for point in points:
-            one = Matched(f"{provider}:{path}:{_name(point)}", point.size, point.indirect)
+        for name, size, indirect in points:
+            one = Matched(f"{provider}:{path}:{name}", size, indirect)
             found.setdefault(one.text, one)
     if not found:
         raise problem or AttachProblem(f"no probe matches '{provider}:{binary}:{function}'", errno=2)
     return list(found.values())
 
 
-def _name(point: FunctionPoint) -> str:
-    return f"{point.name}+{point.offset}" if point.offset else point.name
+def _points(elf: ElfFile, function: str) -> list[tuple[str, int, bool]]:
+    """Return name, size and whether it is an IFUNC of the functions that a pattern means: every name of each.
+
+    Raises:
+        AttachProblem: none matches.
+    """
+    if "*" not in function and "?" not in function:
+        return [
+            (f"{p.name}+{p.offset}" if p.offset else p.name, p.size, p.indirect) for p in find(elf, function)
+        ]
+    pattern = re.compile(".*".join(re.escape(part) for part in function.split("*")) + r"\Z", re.S)
+    found = [(s.name, s.size, s.kind == IFUNC) for s in elf.functions if s.value and pattern.match(s.name)]
+    if not found:
+        raise unknown_function(elf, function)
+    return found
 
 
 def _files(binary: str, pids: tuple[int, ...]) -> list[tuple[str, ElfFile]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from bpftime_cli.pipeline.objects import Loaded, LoadedPrograms, place, prepare, read_object, reopen, room_for
@@ -53,8 +53,9 @@ class OpenSession:
         return not self.meta.detached and not self.meta.tracer.is_alive
 
     def close(self) -> None:
-        """Unmap the region."""
-        self.region.close()
+        """Unmap the region; a view that is still held keeps it until that is gone."""
+        with suppress(BufferError):
+            self.region.close()
 
     def kept_of(self, program: int) -> tuple[KeptObject, str]:
         """Return the object that a program id is of, and the program's name in it.
