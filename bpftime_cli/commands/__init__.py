@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from bpftime_cli.commands import attach, detach, list, load, maps, trace
+from bpftime_cli.commands import attach, check, detach, list, load, maps, run, trace
 
-COMMANDS = (trace, load, attach, detach, list, maps)
+COMMANDS = (trace, load, attach, detach, list, maps, check, run)
 
 
 def register(app: typer.Typer) -> None:

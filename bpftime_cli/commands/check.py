@@ -1,0 +1,34 @@
+"""`bpftime check`: a verdict and a reason for each program of a file."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bpftime_cli.app import SETTINGS
+from bpftime_cli.options import check_choice
+
+EXAMPLES = """Parse, relocate and verify an object or a script without loading it.
+
+\b
+bpftime check count.bpf.o
+bpftime check script.bt -f json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("check", help=EXAMPLES, context_settings=SETTINGS)(check)
+
+
+def check(
+    file: str = typer.Argument(..., metavar="FILE", help="eBPF object, C source or script."),
+    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
+) -> int:
+    """Verify a file without loading it."""
+    from bpftime_cli.console import Console
+    from bpftime_cli.pipeline.checking import check as carry_out
+
+    check_choice("-f", form, ("text", "json"), "Invalid output format")
+    return carry_out(file, form, Console(sys.stdout.buffer))
