@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
 from attachers.patch.grace import release_arenas, release_holes
@@ -31,11 +33,31 @@ def apply(target: Target, plan: AttachPlan) -> None:
     _must_succeed(target, [_write(target, at, code, used) for at, whole, used in plan.chunks
                            for at, code in _pieces(at, whole)])
     _register_frames(target, plan)
+    if plan.reads_memory and may_catch_faults(target.pid):
+        target.channel.exchange([Request(Op.FAULTS, struct.pack("<I", 1))])
     if plan.by_address:
         sites = plan.sites
         places = [s.place.address for s in sites] + [s.place.hole for s in sites]
         [reply] = _must_succeed(target, [_arm_request(target, [s.pack() for s in sites], places)])
         _note_refusals(plan, struct.unpack(f"<{len(sites)}i", reply.payload))
+
+
+def may_catch_faults(pid: int) -> bool:
+    """Return whether our fault handler may be installed: the program has none and no thread blocks the signals.
+
+    A fault while the signal is blocked would end the process (signal(7)), so such programs are read by
+    system calls.
+    """
+    mask = 1 << signal.SIGSEGV - 1 | 1 << signal.SIGBUS - 1
+    try:
+        statuses = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return False
+    for status in statuses:
+        words = dict(line.split(":\t", 1) for line in status.splitlines() if line.startswith("Sig"))
+        if any(int(words.get(name, "0"), 16) & mask for name in ("SigBlk", "SigCgt", "SigIgn")):
+            return False
+    return True
 
 
 def _pieces(at: int, code: bytes) -> list[tuple[int, bytes]]:
@@ -163,6 +185,8 @@ def remove(target: Target, session: bytes | None = None, links: frozenset[int] |
     _remove(target, emptied, rearmed, relinks, heads)
     target.read_tables()
     settled = not release_holes(target) and release_arenas(target)
+    if settled and all(s.state == SiteState.FREE for s in target.sites):
+        target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
     if settled and session is not None and links is None and session in target.sessions:
         target.forget(session)
     return count

@@ -103,13 +103,14 @@ class AttachPlan:
 
     `chunks`: code to write as (address, bytes, bytes of its arena then in use). `sites_of`: addresses of the
     sites of each link. `frames`: addresses of unwind entries to register, with the links whose thunks need
-    them. `refused`: links that cannot be placed, with the reason.
+    them. `reads_memory`: programs read what pointers point to. `refused`: links that cannot be placed, with the reason.
     """
 
     pid: int
     chunks: list[tuple[int, bytes, int]] = field(default_factory=list)
     by_address: dict[int, Site] = field(default_factory=dict)
     frames: list[tuple[int, frozenset[int]]] = field(default_factory=list)
+    reads_memory: bool = False
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)
 

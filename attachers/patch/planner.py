@@ -214,6 +214,7 @@ class Planner:
         return list(groups.values())
 
     def _write_group(self, plan: AttachPlan, module: Module, spots: list[Spot]) -> None:
+        plan.reads_memory = plan.reads_memory or any(s.probe.image.uses_faults for s in spots)
         images = {s.probe.image.sha256: s.probe.image for s in spots}
         room = sum(link_size(i) + i.align for i in images.values())
         room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)

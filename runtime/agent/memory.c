@@ -1,7 +1,8 @@
 // Memory of the target: reads that cannot crash it, strings, scratch for programs.
 //
-// A guarded read is a plain load with a row in the fault table where the tracer has allowed the handler, else
-// process_vm_readv on ourselves, which needs no handler (150 ns against 0.5).
+// The first read of a page asks the kernel (process_vm_readv on ourselves, which needs no handler). Where the
+// tracer has allowed the fault handler, later reads of that page are plain loads with a row in the fault table:
+// a page that was readable rarely goes away, and the handler catches the rest.
 #include "fault.h"
 #include "map.h"
 
@@ -12,12 +13,40 @@ struct piece {
 	u64 bytes;
 };
 
+// Pages that were readable when they were last looked at, by their number; 0 is none.
+enum { KNOWN_PAGES = 256 };
+static u64 known_pages[KNOWN_PAGES];
+
+static inline int is_known(u64 at)
+{
+	u64 page = at / PAGE;
+
+	return __atomic_load_n(&known_pages[page % KNOWN_PAGES], __ATOMIC_RELAXED) == page;
+}
+
+// Whether `bytes` at `from` may be read by plain loads: all in one page that is known, or two.
+static inline int is_direct(const void *from, u64 bytes)
+{
+	return agent.reads_by_fault && bytes <= PAGE && is_known((u64)from) && is_known((u64)from + bytes - 1);
+}
+
+static void know(u64 at, u64 bytes)
+{
+	if (!agent.reads_by_fault || bytes > PAGE)
+		return;
+	__atomic_store_n(&known_pages[at / PAGE % KNOWN_PAGES], at / PAGE, __ATOMIC_RELAXED);
+	at += bytes - 1;
+	__atomic_store_n(&known_pages[at / PAGE % KNOWN_PAGES], at / PAGE, __ATOMIC_RELAXED);
+}
+
 // Bytes copied, or -errno. Copies whole pages only up to the first that is missing.
 static HELPER s64 read_by_call(void *to, const void *from, u64 bytes)
 {
 	struct piece local = { to, bytes }, remote = { from, bytes };
-	s64 done = sys(SYS_PROCESS_VM_READV, sys(SYS_GETPID), &local, 1, &remote, 1, 0);
+	s64 done = sys(SYS_PROCESS_VM_READV, current_pid(), &local, 1, &remote, 1, 0);
 
+	if (done == (s64)bytes)
+		know((u64)from, bytes);
 	return done < 0 ? -E_FAULT : done;
 }
 
@@ -25,7 +54,7 @@ static HELPER s64 read_by_call(void *to, const void *from, u64 bytes)
 	HELPER u64 load_##bytes(const void *from)                                                                  \
 	{                                                                                                          \
 		type value = 0;                                                                                    \
-		if (!agent.reads_by_fault) {                                                                       \
+		if (!is_direct(from, bytes)) {                                                                     \
 			read_by_call(&value, from, bytes);                                                         \
 			return value;                                                                              \
 		}                                                                                                  \
@@ -65,7 +94,7 @@ HELPER s64 probe_read(void *to, u64 bytes, const void *from)
 	bytes = (u32)bytes;
 	if (!bytes)
 		return 0;
-	if (agent.reads_by_fault)
+	if (is_direct(from, bytes))
 		err = copy_guarded(to, from, bytes);
 	else
 		err = read_by_call(to, from, bytes) == (s64)bytes ? 0 : -E_FAULT;
@@ -76,14 +105,14 @@ HELPER s64 probe_read(void *to, u64 bytes, const void *from)
 
 #define ONES 0x0101010101010101ULL
 
-// Words while they have no zero byte and do not cross a page, bytes otherwise. Length with NUL, or -EFAULT.
+// Words while they have no zero byte, within one page. Length with NUL, 0 when there is none, or -EFAULT.
 static inline s64 string_guarded(u8 *to, const u8 *from, u64 bytes)
 {
 	u64 done = 0, word;
 	u32 byte;
 
 	while (done < bytes) {
-		if (bytes - done >= 8 && ((u64)(from + done) & (PAGE - 1)) <= PAGE - 8) {
+		if (bytes - done >= 8) {
 			LOAD_OR_FAULT(word, from + done, "movq (%1), %0");
 			if (!((word - ONES) & ~word & (ONES << 7))) {
 				*(u64 *)(to + done) = word;
@@ -96,43 +125,52 @@ static inline s64 string_guarded(u8 *to, const u8 *from, u64 bytes)
 		if (!byte)
 			return (s64)done;
 	}
-	to[bytes - 1] = 0;
-	return (s64)bytes;
+	return 0;
 faulted:
 	return -E_FAULT;
 }
 
-// By system calls: up to the end of a page at a time, so that a string before a hole is read whole.
+// The same by a system call.
 static s64 string_by_call(u8 *to, const u8 *from, u64 bytes)
+{
+	if (read_by_call(to, from, bytes) != (s64)bytes)
+		return -E_FAULT;
+	for (u64 i = 0; i < bytes; i++)
+		if (!to[i])
+			return (s64)i + 1;
+	return 0;
+}
+
+enum { PIECE = 256 }; // bytes asked of the kernel at once
+
+// Page by page, so that a string that ends before a hole is read whole. Length with NUL; cut strings end in NUL.
+HELPER s64 probe_read_str(u8 *to, u64 bytes, const u8 *from)
 {
 	u64 done = 0;
 
+	bytes = (u32)bytes;
 	while (done < bytes) {
 		u64 part = PAGE - ((u64)(from + done) & (PAGE - 1));
+		s64 got;
 
 		part = part < bytes - done ? part : bytes - done;
-		part = part < 256 ? part : 256;
-		if (read_by_call(to + done, from + done, part) != (s64)part)
-			return -E_FAULT;
-		for (u64 end = done + part; done < end; done++)
-			if (!to[done])
-				return (s64)done + 1;
+		if (is_direct(from + done, part)) {
+			got = string_guarded(to + done, from + done, part);
+		} else {
+			part = part < PIECE ? part : PIECE;
+			got = string_by_call(to + done, from + done, part);
+		}
+		if (got > 0)
+			return (s64)done + got;
+		if (got < 0) {
+			to[0] = 0;
+			return got;
+		}
+		done += part;
 	}
-	to[bytes - 1] = 0;
+	if (bytes)
+		to[bytes - 1] = 0;
 	return (s64)bytes;
-}
-
-HELPER s64 probe_read_str(u8 *to, u64 bytes, const u8 *from)
-{
-	s64 got;
-
-	bytes = (u32)bytes;
-	if (!bytes)
-		return 0;
-	got = agent.reads_by_fault ? string_guarded(to, from, bytes) : string_by_call(to, from, bytes);
-	if (got < 0)
-		to[0] = 0;
-	return got;
 }
 
 HELPER s64 probe_write(void *to, const void *from, u64 bytes)
