@@ -49,7 +49,7 @@ def test_counts_and_results(provider: str) -> None:
 )  # fmt: skip
 def test_return_values(function: str, values: list[int]) -> None:
     """One function at a time, so that there is room: the value that the caller gets is the one that is seen."""
-    program = f'uretprobe:shapes:shape_{function} {{ printf("%d\\n", retval); }}'
+    program = f'uretprobe:shapes:shape_{function} {{ printf("%lld\\n", retval); }}'
     with Running(build("shapes"), "1", "4") as target:
         with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
             assert target.work()["wrong"] == 0
