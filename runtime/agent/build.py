@@ -21,10 +21,12 @@ LIBRARY = "libbpftime-agent.so"
 FLAGS = (
     "-std=gnu11 -O2 -fPIC -shared -mgeneral-regs-only -mcrc32 -fvisibility=hidden -ffreestanding -fno-builtin "
     "-fno-tree-loop-distribute-patterns -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing "
-    "-fcf-protection=none -nostdlib "
-    "-Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion -Werror "
-    "-Wl,-Bsymbolic,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--build-id=sha1,--hash-style=gnu"
+    "-fcf-protection=none -nostdlib -Wl,-Bsymbolic,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--hash-style=gnu"
 ).split()
+# For whoever changes the C; an installation must not fail because a newer compiler knows more warnings.
+WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion -Werror".split()
+GCC_ONLY = {"-fno-tree-loop-distribute-patterns"}  # clang needs no such switch: -fno-builtin says it all
+SHT_SYMTAB, SHT_NOTE = 2, 7
 MISSING = "no C compiler found to build the agent: install gcc (Debian, Ubuntu: apt install gcc) or clang, or set CC"
 
 
@@ -51,12 +53,41 @@ def sources(folder: Path = FOLDER) -> list[Path]:
 
 
 def source_hash(folder: Path = FOLDER) -> str:
-    """Return the first 19 hex digits of the sources' sha1: what the library and its state carry."""
+    """Return the first 19 hex digits of the sources' sha1: what the library and its state carry.
+
+    An installed package has no sources: there it is read from the library's build-id note.
+    """
+    return (_sources_sha1(folder) if (folder / "agent.c").exists() else build_id(folder / LIBRARY))[:19]
+
+
+def _sources_sha1(folder: Path) -> str:
     digest = hashlib.sha1(usedforsecurity=False)
     digest.update(" ".join(FLAGS).encode())
     for path in sources(folder):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:19]
+    return digest.hexdigest()
+
+
+def command(folder: Path, out: Path, *, strict: bool = False) -> list[str]:
+    """Return the words that compile the agent in `folder` to `out`; `strict` makes every warning an error.
+
+    Raises:
+        NoCompiler: there is nothing to compile with.
+    """
+    compiler = find_compiler()
+    if not compiler:
+        raise NoCompiler(MISSING)
+    sha1 = _sources_sha1(folder)
+    flags = [flag for flag in FLAGS if flag not in GCC_ONLY or not _is_clang(compiler)]
+    files = [str(path) for path in sources(folder) if path.suffix == ".c"]
+    named = [f"-Wl,--build-id=0x{sha1}", f'-DAGENT_HASH="{sha1[:19]}"']
+    return [*compiler, *flags, *(WARNINGS if strict else ()), *named, "-o", str(out), *files]
+
+
+def _is_clang(compiler: list[str]) -> bool:
+    """Ask the compiler itself: on some systems `cc` is clang."""
+    asked = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    return "clang" in asked.stdout
 
 
 def compile_agent(folder: Path, out: Path) -> None:
@@ -66,15 +97,10 @@ def compile_agent(folder: Path, out: Path) -> None:
         NoCompiler: there is nothing to compile with.
         subprocess.CalledProcessError: the compiler refused; its words are in `stderr`.
     """
-    compiler = find_compiler()
-    if not compiler:
-        raise NoCompiler(MISSING)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         made = Path(scratch) / out.name
-        files = [str(p) for p in sources(folder) if p.suffix == ".c"]
-        command = [*compiler, *FLAGS, f'-DAGENT_HASH="{source_hash(folder)}"', "-o", str(made), *files]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command(folder, made), check=True, capture_output=True, text=True)
         made.replace(out)
 
 
@@ -97,7 +123,7 @@ def _is_stale(path: Path) -> bool:
     built = path.stat().st_mtime_ns
     if all(p.stat().st_mtime_ns <= built for p in (*sources(), Path(__file__))):
         return False
-    if source_hash().encode() in path.read_bytes():
+    if _sources_sha1(FOLDER) == build_id(path):
         path.touch()
         return False
     return True
@@ -110,7 +136,7 @@ def symbols(path: Path | None = None) -> dict[str, int]:
     """
     data = (path or library()).read_bytes()
     sections = _sections(data)
-    table = next(s for s in sections if s[1] == 2)  # SHT_SYMTAB
+    table = next(s for s in sections if s[1] == SHT_SYMTAB)
     names = sections[table[6]]
     found: dict[str, int] = {}
     for at in range(table[4], table[4] + table[5], 24):
@@ -119,6 +145,17 @@ def symbols(path: Path | None = None) -> dict[str, int]:
             start = names[4] + name
             found[data[start : data.index(b"\0", start)].decode()] = value
     return found
+
+
+def build_id(path: Path) -> str:
+    """Return the build id of a library in hex, empty where it has none."""
+    data = path.read_bytes()
+    for section in _sections(data):
+        header = data[section[4] : section[4] + 12]
+        if section[1] == SHT_NOTE and struct.unpack("<III", header)[::2] == (4, 3):  # name of 4 bytes, NT_GNU_BUILD_ID
+            size = struct.unpack_from("<I", header, 4)[0]
+            return data[section[4] + 16 : section[4] + 16 + size].hex()
+    return ""
 
 
 def _sections(data: bytes) -> list[tuple[int, ...]]:
