@@ -225,7 +225,9 @@ class Target:
         if unwinder is None:
             other = next((m for m in self.modules if _UNWINDERS.search(m.path)), None)
             if other is not None:
-                raise TargetProblem(f"{other.path} cannot be told of new frames", hint="probe the function's entry")
+                raise TargetProblem(
+                    f"{other.path} cannot be told of new frames", hint="probe the function's entry"
+                )
             return
         symbol = next(s for s in unwinder.elf.functions if s.name == "__register_frame")
         request = Request(Op.CALL, struct.pack("<QQ", unwinder.bias + symbol.value, address))

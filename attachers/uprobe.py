@@ -39,8 +39,9 @@ class FunctionAttacher(Attacher):
 
     types: ClassVar[tuple[int, ...]] = (UPROBE, URETPROBE)
 
-    def __init__(self, target: Target, session: Session) -> None:
+    def __init__(self, target: Target, session: Session, *, swap: bool = False) -> None:
         super().__init__()
+        self.swap = swap
         self.target = target
         self.session = session
         self._links: set[int] = set()
@@ -87,7 +88,7 @@ class FunctionAttacher(Attacher):
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
         """Return what would be written for these probes; nothing is changed."""
-        return Planner(self.target, self.session).plan(probes)
+        return Planner(self.target, self.session, self.swap).plan(probes)
 
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out."""

@@ -208,7 +208,9 @@ def borrow(pid: int, memory: Memory, *, lockless: bool = False) -> Borrowed:
         if not lockless or reason is not None:
             raise refusal(pid, reason)
         if time.monotonic() > deadline:
-            raise TargetProblem(f"no thread of {pid} waits where it holds no lock", hint="try again in a moment")
+            raise TargetProblem(
+                f"no thread of {pid} waits where it holds no lock", hint="try again in a moment"
+            )
         time.sleep(0.002)
 
 

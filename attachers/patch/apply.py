@@ -30,8 +30,14 @@ def apply(target: Target, plan: AttachPlan) -> None:
     Raises:
         TargetProblem: the process cannot be reached any more.
     """
-    _must_succeed(target, [_write(target, at, code, used) for at, whole, used in plan.chunks
-                           for at, code in _pieces(at, whole)])
+    _must_succeed(
+        target,
+        [
+            _write(target, at, code, used)
+            for at, whole, used in plan.chunks
+            for at, code in _pieces(at, whole)
+        ],
+    )
     _register_frames(target, plan)
     if plan.reads_memory and may_catch_faults(target.pid):
         target.channel.exchange([Request(Op.FAULTS, struct.pack("<I", 1))])

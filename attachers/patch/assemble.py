@@ -74,6 +74,10 @@ class Code:
         """Append `call target`."""
         self.bytes += b"\xe8" + self._relative(target, 5)
 
+    def far_call(self, target: int) -> None:
+        """Append a call of any address; r11 is lost."""
+        self.bytes += b"\x49\xbb" + struct.pack("<Q", target) + b"\x41\xff\xd3"
+
     def jump(self, target: int) -> None:
         """Append `jmp target`."""
         self.bytes += b"\xe9" + self._relative(target, 5)

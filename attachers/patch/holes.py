@@ -69,5 +69,5 @@ class Holes:
                 best = self._free[index]
             index += 1
         if best:
-            self._use(best)
+            self.keep(site, best)  # a second probe at this site jumps the same way
         return best

@@ -9,13 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from attachers.patch.assemble import Code
-from attachers.patch.callthrough import is_eligible
+from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
 from attachers.patch.unwind import unwind_entries
-from attachers.patch.thunk import Moment, Run, emit_call_through, emit_displaced, emit_runs, emit_way_back
+from attachers.patch.thunk import (
+    Moment,
+    Run,
+    emit_call_through,
+    emit_displaced,
+    emit_runs,
+    emit_swap,
+    emit_way_back,
+)
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import SiteState
@@ -40,14 +48,16 @@ class Spot:
     place: Place
     moment: Moment
     through: bool = False
+    swap: bool = False
 
 
 @dataclass
 class Planner:
-    """Plans for one process and one session."""
+    """Plans for one process and one session. `swap`: return addresses may be replaced where nothing else works."""
 
     target: Target
     session: Session
+    swap: bool = False
     _holes: dict[int, Holes] = field(default_factory=dict)
     _functions: dict[int, Function] = field(default_factory=dict)
     _searched: set[int] = field(default_factory=set)
@@ -142,12 +152,15 @@ class Planner:
         if is_eligible(function):
             holes.barred = self._exit_sites
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
+        if self.swap and function.name not in NEVER and (function.returns or function.leaves):
+            holes.barred = self._exit_sites
+            return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, swap=True)]
         if function.is_whole and not function.returns and not function.leaves:
             raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
         raise reason or AttachProblem(
             f"the returns of {function.name} cannot be probed: it leaves by a jump and looks at its caller's stack",
             errno=95,
-            hint="probe its entry: uprobe:…",
+            hint="probe its entry, or add --allow-return-swap",
         )
 
     def _function(self, probe: Probe) -> Function:
@@ -237,7 +250,7 @@ class Planner:
             code.raw(unwind_entries(start, size))
         plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
         arena.used = code.here - arena.base
-        arena.is_kept = arena.is_kept or any(s.through for s in spots)
+        arena.is_kept = arena.is_kept or any(s.through or s.swap for s in spots)
 
     def _write_spot(
         self, plan: AttachPlan, code: Code, spot: Spot, entry: int, taken: dict[int, SiteEntry]
@@ -275,7 +288,12 @@ class Planner:
         probe = spot.probe
         run = Run(probe.image, entry, probe.cookie, probe.at)
         jump = 0
-        if spot.through:
+        if spot.swap:
+            inner = start
+            names = ("agent:swap_enter", "agent:swap_leave")
+            enter, leave = (self.target.resolve(self.session, name) for name in names)
+            jump, base = emit_swap(code, spot.place, run, (enter, leave), onward)
+        elif spot.through:
             inner = start
             jump, base = emit_call_through(code, spot.place, [], [run], onward)
         else:

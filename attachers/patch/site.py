@@ -87,7 +87,12 @@ def choose_entry(function: Function, holes: Holes) -> Place:
             place = _place(instruction, holes, wide=wide)
             if place:
                 return Place(place.kind, place.address, place.hole, (instruction,), tuple(walk[:index]))
-    if walk and walk[0].base == "endbr64" and _in_line(walk[0].address) and walk[0].address not in holes.barred:
+    if (
+        walk
+        and walk[0].base == "endbr64"
+        and _in_line(walk[0].address)
+        and walk[0].address not in holes.barred
+    ):
         hole = holes.take(walk[0].address)
         if hole:
             return Place(SiteKind.HOP2, walk[0].address, hole, (walk[0],))

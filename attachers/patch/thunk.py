@@ -205,3 +205,45 @@ def emit_call_through(
         return code.jump_aligned(onward), base
     emit_way_back(code, at_entry)
     return 0, base
+
+
+def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward: int) -> tuple[int, int]:
+    """Append a thunk that replaces the return address by the address of code that runs the program.
+
+    `agent`: addresses of `swap_enter` and `swap_leave`. `onward` and the result are those of `emit_call_through`.
+    """
+    entry = Code(code.here)
+    saved = ("r11", "rax", "rdi", "rsi")
+    for register in saved:
+        entry.push(register)
+    slot = 8 * (len(saved) + len(place.pushed))
+    entry.raw(b"\x48\x8d\xbc\x24" + slot.to_bytes(4, "little"))  # lea rdi, [rsp + slot]
+    stub_load = len(entry.bytes)
+    entry.raw(b"\x48\x8d\x35" + bytes(4))  # lea rsi, [rip + stub]
+    entry.far_call(agent[0])
+    for register in reversed(saved):
+        entry.pop(register)
+    base, jump = entry.here, 0
+    if onward:
+        jump = entry.jump_aligned(onward)
+    else:
+        emit_way_back(entry, place)
+    distance = entry.here - (entry.base + stub_load + 7)
+    entry.bytes[stub_load + 3 : stub_load + 7] = distance.to_bytes(4, "little")
+    _emit_return(entry, place, run, agent[1])
+    code.raw(bytes(entry.bytes))
+    return jump, base
+
+
+def _emit_return(code: Code, place: Place, run: Run, leave: int) -> None:
+    """Append where the function returns to: the true address goes back into its slot, then the program runs."""
+    code.move_stack_pointer(-8)
+    for register in ("r11", "rax", "rdi"):
+        code.push(register)
+    code.raw(b"\x48\x8d\x7c\x24\x18")  # lea rdi, [rsp + 24]: the slot
+    code.far_call(leave)
+    code.raw(b"\x48\x89\x44\x24\x18")  # mov [rsp + 24], rax
+    for register in ("rdi", "rax", "r11"):
+        code.pop(register)
+    emit_runs(code, Place(place.kind, place.address, place.hole, ()), Moment.EXIT, [run])
+    code.raw(b"\xc3")

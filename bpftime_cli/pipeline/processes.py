@@ -80,7 +80,7 @@ class Processes:
         return target
 
     def _add(self, target: Target) -> Traced:
-        traced = Traced(target, FunctionAttacher(target, self.session))
+        traced = Traced(target, FunctionAttacher(target, self.session, swap=self.config.return_swap))
         try:
             traced.pidfd = os.pidfd_open(target.pid)
         except OSError:
@@ -148,7 +148,7 @@ class Processes:
             traced = self._add(target)
         else:
             old.target.close()
-            old.target, old.attacher, traced = target, FunctionAttacher(target, self.session), old
+            old.target, old.attacher, traced = target, FunctionAttacher(target, self.session, swap=self.config.return_swap), old
         try:
             self.arm(traced)
         except Problem as problem:
