@@ -46,11 +46,11 @@ def place_of_text(text: str, program: Program, kind: str = "") -> Place:
         UsageProblem: it is none of the accepted forms.
     """
     first, colon, rest = text.partition(":")
-    if first in PROVIDERS and colon:
-        provider, text = PROVIDERS[first], rest
-    else:
-        provider = own_type(program, kind)
-    if kind and TYPES.get(kind) != provider:
+    named = first in PROVIDERS and bool(colon)
+    provider = PROVIDERS[first] if named and not kind else own_type(program, kind)
+    if named:
+        text = rest
+    if named and PROVIDERS[first] != provider:
         raise UsageProblem(f"--type {kind} does not go with '{first}:'", hint=FORMS)
     binary, _, function = text.rpartition(":")
     if not binary or not function:

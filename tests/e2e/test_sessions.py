@@ -1,9 +1,8 @@
-"""Sessions: load, attach, list, maps, detach from commands of their own; what killed tracers leave is cleaned up."""
+"""Sessions: load, attach, list, maps, detach as commands of their own, and the clean-up after killed tracers."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -41,7 +40,7 @@ class Shell:
 
     def sessions(self) -> list[str]:
         place = self.runtime / "bpftime"
-        return sorted(os.listdir(place)) if place.exists() else []
+        return sorted(p.name for p in place.iterdir()) if place.exists() else []
 
 
 @pytest.fixture
@@ -61,7 +60,9 @@ def test_two_processes_write_one_map(shell: Shell) -> None:
     with Running(build("loop"), "2", "1000") as one, Running(build("loop"), "3", "1000") as two:
         before = [text_of(t.pid) for t in (one, two)]
         first = shell("attach", "on_step", "-p", str(one.pid)).strip()
-        second = shell("attach", str(loaded["on_step"]["id"]), f"uprobe:{build('loop')}:step", "-p", str(two.pid)).strip()
+        second = shell(
+            "attach", str(loaded["on_step"]["id"]), f"uprobe:{build('loop')}:step", "-p", str(two.pid)
+        ).strip()
         links = {str(row["id"]): row for row in shell.rows("list", "--links")}
         assert {links[first]["pid"], links[second]["pid"]} == {one.pid, two.pid}
         assert {row["state"] for row in links.values()} == {"armed"}
@@ -99,7 +100,19 @@ def test_several_processes_at_once_and_one_that_is_not_there(shell: Shell) -> No
 
 
 def test_globals_rings_and_printk_in_the_foreground(shell: Shell) -> None:
-    command = [*BPFTIME, "load", str(shell.object), "--set", "every=2", "-f", "json", "--", str(build("loop")), "1", "100"]
+    command = [
+        *BPFTIME,
+        "load",
+        str(shell.object),
+        "--set",
+        "every=2",
+        "-f",
+        "json",
+        "--",
+        str(build("loop")),
+        "1",
+        "100",
+    ]
     done = subprocess.run(command, input=b"\n\n", capture_output=True, env=shell.env, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
@@ -114,7 +127,17 @@ def test_globals_rings_and_printk_in_the_foreground(shell: Shell) -> None:
 
 def test_detached_ring_is_read_by_another_command(shell: Shell) -> None:
     with Running(build("loop"), "1", "100") as target:
-        shell("load", str(shell.object), "--set", "every=8", "--detached", "--session", "own", "-p", str(target.pid))
+        shell(
+            "load",
+            str(shell.object),
+            "--set",
+            "every=8",
+            "--detached",
+            "--session",
+            "own",
+            "-p",
+            str(target.pid),
+        )
         assert shell.sessions() == ["own"]
         target.work()
         found = shell("maps", "own:ring").splitlines()
@@ -134,13 +157,18 @@ def test_list_cleans_up_after_a_killed_tracer(shell: Shell, foreground: str) -> 
     with Running(build("loop"), "2", "1000") as target:
         before = text_of(target.pid)
         if foreground == "trace":
-            with Tracer(("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env) as tracer:
+            with Tracer(
+                ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
+            ) as tracer:
                 assert shell.rows("list")[0]["targets"] == str(target.pid)
                 tracer.process.kill()
                 tracer.process.wait()
         else:
             process = subprocess.Popen(
-                [*BPFTIME, "load", str(shell.object), "-p", str(target.pid)], env=shell.env, stderr=subprocess.PIPE)
+                [*BPFTIME, "load", str(shell.object), "-p", str(target.pid)],
+                env=shell.env,
+                stderr=subprocess.PIPE,
+            )
             with process:
                 assert process.stderr.readline() == b"Attached 1 probe\n"
                 process.kill()
@@ -157,7 +185,9 @@ def test_a_live_session_elsewhere_is_left_alone(shell: Shell, tmp_path: Path) ->
     other = tmp_path / "other"
     other.mkdir(mode=0o700)
     with Running(build("loop"), "1", "1000") as target:
-        with Tracer(("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env) as tracer:
+        with Tracer(
+            ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
+        ) as tracer:
             assert bpftime("list", env=environment(XDG_RUNTIME_DIR=str(other))).stderr == b""
             assert target.work()["calls"] == 1000
             assert "@: 1000" in tracer.end().out
@@ -187,7 +217,11 @@ def test_a_session_whose_folder_was_removed_is_over(shell: Shell) -> None:
         (("attach", "OBJECT:on_step", "uprobe:step", "-p", "1"), 2, "wrong probe"),
         (("attach", "OBJECT:on_step", "uprobe:loop:nope", "-p", "SELF"), 1, "no symbol 'nope'"),
         (("attach", "OBJECT:on_step", "uprobe:libnope.so:x", "-p", "SELF"), 1, "no 'libnope.so' among"),
-        (("attach", "OBJECT:on_step", "uprobe:loop:step", "-p", "SELF", "--type", "kprobe"), 2, "unknown attach type"),
+        (
+            ("attach", "OBJECT:on_step", "uprobe:loop:step", "-p", "SELF", "--type", "kprobe"),
+            2,
+            "unknown attach type",
+        ),
         (("detach",), 2, "say what to detach"),
         (("detach", "x"), 2, "not the id of a link"),
         (("detach", "no:3"), 1, "no link no:3"),
