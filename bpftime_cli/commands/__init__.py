@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from bpftime_cli.commands import attach, check, detach, list, load, maps, run, trace
+from bpftime_cli.commands import attach, check, detach, doctor, list, load, maps, run, trace
 
-COMMANDS = (trace, load, attach, detach, list, maps, check, run)
+COMMANDS = (trace, load, attach, detach, list, maps, check, run, doctor)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Sessions: load, attach, list, maps, detach as commands of their own, and the clean-up after killed tracers."""
+"""Sessions: load, attach, list, maps, detach as commands of their own; cleaning up after killed tracers."""
 
 from __future__ import annotations
 
@@ -184,13 +184,12 @@ def test_list_cleans_up_after_a_killed_tracer(shell: Shell, foreground: str) -> 
 def test_a_live_session_elsewhere_is_left_alone(shell: Shell, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir(mode=0o700)
-    with Running(build("loop"), "1", "1000") as target:
-        with Tracer(
-            ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
-        ) as tracer:
-            assert bpftime("list", env=environment(XDG_RUNTIME_DIR=str(other))).stderr == b""
-            assert target.work()["calls"] == 1000
-            assert "@: 1000" in tracer.end().out
+    with Running(build("loop"), "1", "1000") as target, Tracer(
+        ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
+    ) as tracer:
+        assert bpftime("list", env=environment(XDG_RUNTIME_DIR=str(other))).stderr == b""
+        assert target.work()["calls"] == 1000
+        assert "@: 1000" in tracer.end().out
 
 
 def test_a_session_whose_folder_was_removed_is_over(shell: Shell) -> None:
@@ -271,3 +270,14 @@ def test_list_is_fast_enough(shell: Shell) -> None:
     start = time.monotonic()
     shell("list")
     assert time.monotonic() - start < 5, "a loaded machine; a quiet one takes a quarter of a second"
+
+
+def test_doctor_has_nothing_against_this_machine(shell: Shell) -> None:
+    with Running(build("loop"), "1", "1") as target:
+        rows = shell.rows("doctor", "-p", str(target.pid))
+    assert {"self test", "compiler", "agent", "attach by PID", "agent in it"} <= {
+        row["check"] for row in rows
+    }
+    assert "FAIL" not in {row["level"] for row in rows}
+    assert all(row["do"] for row in rows if row["level"] != "ok")
+    assert "do: bpftime list" in shell("doctor", "-p", "999999", status=1)
