@@ -25,7 +25,7 @@ _bpftime_value() {
     esac
 }
 
-_bpftime_commands="trace load attach detach list maps check run --help --version"
+_bpftime_commands="trace load attach detach list maps check run doctor --help --version"
 
 _bpftime_choose() {
     case $1:$2 in
@@ -213,6 +213,14 @@ _bpftime_choose() {
         _bpftime_value "file" "$3"
         return
         ;;
+    doctor:-p | doctor:--pid)
+        _bpftime_value "pid" "$3"
+        return
+        ;;
+    doctor:-f | doctor:--format)
+        _bpftime_words "text json" "$3"
+        return
+        ;;
     esac
     if [[ $3 == -* ]]; then
         case $1 in
@@ -224,6 +232,7 @@ _bpftime_choose() {
         maps) _bpftime_words "--set --delete --watch --follow --session -f --format --color -h --help" "$3" ;;
         check) _bpftime_words "-f --format -h --help" "$3" ;;
         run) _bpftime_words "--program --btf --mem --hex --batch -h --help" "$3" ;;
+        doctor) _bpftime_words "-p --pid -f --format -h --help" "$3" ;;
         esac
         return
     fi

@@ -100,3 +100,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from run' -l hex -r -F -d 'Byteco
 complete -c bpftime -n '__fish_seen_subcommand_from run' -l batch -d 'One JSON object a line on standard input.'
 complete -c bpftime -n '__fish_seen_subcommand_from run' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from run' -F
+complete -c bpftime -n __fish_use_subcommand -a doctor -d 'Check this machine, and with -p a process: what works, what does not, what to do'
+complete -c bpftime -n '__fish_seen_subcommand_from doctor' -s p -l pid -x -a '(__bpftime_dynamic pid)' -d 'Check these processes as well.'
+complete -c bpftime -n '__fish_seen_subcommand_from doctor' -s f -l format -x -a 'text json' -d 'text or json.'
+complete -c bpftime -n '__fish_seen_subcommand_from doctor' -s h -l help -d 'Show the help and exit.'

@@ -55,7 +55,8 @@ def _argument(argument: Argument, is_last: bool) -> str:
 def _action(kind: str, words: tuple[str, ...]) -> str:
     if words:
         return f"({' '.join(words)})"
-    return ACTIONS.get(kind, f"_bpftime_dynamic {kind}")
+    # The blank keeps zsh from putting words of its own before the kind.
+    return ACTIONS.get(kind, f" _bpftime_dynamic {kind}")
 
 
 def _escaped(text: str) -> str:
