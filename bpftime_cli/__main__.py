@@ -60,7 +60,7 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except Exception as error:  # the only place: everything else is a Problem
-        return _bug(error)
+        return _wrong_usage(error) if hasattr(error, "format_message") else _bug(error)
 
 
 def _app() -> int:
@@ -69,6 +69,13 @@ def _app() -> int:
     status = app(prog_name="bpftime", standalone_mode=False)
     sys.stdout.flush()
     return status if isinstance(status, int) else 0
+
+
+def _wrong_usage(error: Exception) -> int:
+    """Show what Typer has against the command line, in its own words."""
+    error.show()  # type: ignore[attr-defined] # typer's exceptions have no public base class before 0.27
+    status: int = error.exit_code  # type: ignore[attr-defined]
+    return status
 
 
 def _bug(error: Exception) -> int:
