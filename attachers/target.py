@@ -108,9 +108,13 @@ class Target:
     def refresh(self) -> None:
         """Read modules and the agent's state anew."""
         self.modules = modules_of(self.pid)
-        [reply] = self.ask([Hello().request()])
-        self.state = int.from_bytes(reply.payload[:8], "little")
-        self.head = reply.payload[8 : 8 + protocol.STATE.size]
+        known = self.memory.read(self.state, protocol.STATE.size) if self.state else b""
+        if len(known) == protocol.STATE.size and protocol.STATE.get(known, "magic") == protocol.STATE_MAGIC:
+            self.head = known
+        else:
+            [reply] = self.ask([Hello().request()])
+            self.state = int.from_bytes(reply.payload[:8], "little")
+            self.head = reply.payload[8 : 8 + protocol.STATE.size]
         ours = build.source_hash().encode()
         theirs = protocol.STATE.text(self.head, "build_id").rstrip(b"\0")
         if theirs != ours[: len(theirs)]:
@@ -238,15 +242,22 @@ class Target:
 
     # --- memory for code ---
 
+    def _near(self, low: int, high: int) -> list[ArenaEntry]:
+        return [a for a in self.arenas if a.base + a.size - low < REACH and high - a.base < REACH]
+
+    def has_room(self, low: int, high: int, size: int) -> bool:
+        """Return whether code of `size` bytes fits near [low, high), or there is no arena yet."""
+        near = self._near(low, high)
+        return not near or any(a.size - a.used >= size for a in near)
+
     def arena(self, low: int, high: int, size: int) -> ArenaEntry:
         """Return an arena within reach of [low, high) with `size` free bytes, made when there is none.
 
         Raises:
             TargetProblem: there is no free address space near by.
         """
-        for arena in self.arenas:
-            near = arena.base + arena.size - low < REACH and high - arena.base < REACH
-            if near and arena.size - arena.used >= size:
+        for arena in self._near(low, high):
+            if arena.size - arena.used >= size:
                 return arena
         length = max(ARENA_BYTES, (size + PAGE - 1) & -PAGE)
         for hint in self._free_places(low, high, length):

@@ -137,7 +137,10 @@ class FunctionAttacher(Attacher):
         self._links.discard(link)
         return 0
 
-    def detach_all(self) -> int:
-        """Take every probe of this session out of the process; returns how many thunks that were."""
+    def detach_all(self, *, wait: bool = True) -> int:
+        """Take every probe of this session out of the process; returns how many thunks that were.
+
+        `wait`: also give back padding and code memory; who attaches again soon may leave that for later.
+        """
         self._links.clear()
-        return remove(self.target, self.session.region.id)
+        return remove(self.target, self.session.region.id, wait=wait)

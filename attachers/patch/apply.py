@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
-from attachers.patch.grace import release_arenas, release_holes
+from attachers.patch.grace import settle
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
@@ -30,22 +30,22 @@ def apply(target: Target, plan: AttachPlan) -> None:
     Raises:
         TargetProblem: the process cannot be reached any more.
     """
-    _must_succeed(
-        target,
-        [
-            _write(target, at, code, used)
-            for at, whole, used in plan.chunks
-            for at, code in _pieces(at, whole)
-        ],
-    )
-    _register_frames(target, plan)
+    writes = [
+        _write(target, at, code, used) for start, whole, used in plan.chunks for at, code in _pieces(start, whole)
+    ]
     if plan.reads_memory and may_catch_faults(target.pid):
-        target.channel.exchange([Request(Op.FAULTS, struct.pack("<I", 1))])
-    if plan.by_address:
-        sites = plan.sites
+        writes.append(Request(Op.FAULTS, struct.pack("<I", 1)))
+    if plan.frames:
+        _must_succeed(target, writes)
+        writes = []
+        _register_frames(target, plan)
+    sites = plan.sites
+    if sites:
         places = [s.place.address for s in sites] + [s.place.hole for s in sites]
-        [reply] = _must_succeed(target, [_arm_request(target, [s.pack() for s in sites], places)])
-        _note_refusals(plan, struct.unpack(f"<{len(sites)}i", reply.payload))
+        writes.append(_arm_request(target, [s.pack() for s in sites], places))
+    replies = _must_succeed(target, writes)
+    if sites:
+        _note_refusals(plan, struct.unpack(f"<{len(sites)}i", replies[-1].payload))
 
 
 def may_catch_faults(pid: int) -> bool:
@@ -158,11 +158,18 @@ def chain(target: Target, site: SiteEntry) -> list[Node]:
     return nodes
 
 
-def remove(target: Target, session: bytes | None = None, links: frozenset[int] | None = None) -> int:
+def remove(
+    target: Target,
+    session: bytes | None = None,
+    links: frozenset[int] | None = None,
+    *,
+    wait: bool = True,
+) -> int:
     """Take out the thunks of a session (None: of all sessions), or only those of some of its links.
 
     Returns the number of thunks taken out. Sites without a thunk get their own bytes back; a whole session's
-    shared memory is unmapped as well, once no thread can be inside code that uses it.
+    shared memory is unmapped as well, once no thread can be inside code that uses it. `wait`: give padding and
+    arenas back too, which takes until every thread was seen elsewhere; else a later plan or visit does.
 
     Raises:
         TargetProblem: the process cannot be reached.
@@ -190,7 +197,9 @@ def remove(target: Target, session: bytes | None = None, links: frozenset[int] |
         _close_gaps(nodes, kept, relinks, heads)
     _remove(target, emptied, rearmed, relinks, heads)
     target.read_tables()
-    settled = not release_holes(target) and release_arenas(target)
+    if not wait:
+        return count
+    settled = settle(target)
     if settled and all(s.state == SiteState.FREE for s in target.sites):
         target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
     if settled and session is not None and links is None and session in target.sessions:

@@ -15,46 +15,73 @@ from runtime.agent import protocol
 from runtime.agent.protocol import SiteState
 from runtime.errors import ObjectProblem, TargetProblem
 
-PATIENCE = 0.4  # seconds
+PATIENCE = 0.3  # seconds
 RAN = 20_000  # ns on a CPU that make sure of many instructions
 RAN_THUNK = 1_000_000  # ns on a CPU that make sure of the end of a program, loops included
 SLOT = 5
 
 
-def release_holes(target: Target) -> int:
-    """Restore the padding of all sites that were removed; returns how many had to be left for a later visit."""
+def settle(target: Target, patience: float = PATIENCE) -> bool:
+    """Give padding back and let arenas be filled anew, as far as no thread can stand there.
+
+    Returns whether no thread can be inside a thunk that was taken out: what it used may then be unmapped. What
+    is not clear within `patience` seconds stays for a later visit.
+    """
     waiting = [s for s in target.sites if s.state == SiteState.REMOVED]
-    if not waiting:
-        return 0
-    holes = [(s.hole, s.hole + SLOT) for s in waiting if s.hole]
-    if holes and not wait_clear(target.pid, holes):
-        return len(holes)
+    watch = _Watch(target, [s.hole for s in waiting if s.hole])
+    deadline = time.monotonic() + patience
+    while not watch.is_over and time.monotonic() < deadline:
+        time.sleep(0.001)
+        watch.look()
+    if waiting and not watch.near_holes:
+        _release_holes(target, waiting)
+    kept = any(a.is_kept for a in target.arenas)
+    if watch.in_thunks or kept:
+        return False
+    if all(s.state == SiteState.FREE for s in target.sites):
+        _empty_arenas(target)
+    return True
+
+
+class _Watch:
+    """Which threads may still stand in holes (`near_holes`) or in thunks (`in_thunks`): tid → CPU ns to reach."""
+
+    def __init__(self, target: Target, holes: list[int]) -> None:
+        self._pid = target.pid
+        self._holes = [(h, h + SLOT) for h in holes]
+        agent = target.constant("agent_base")
+        self._code = [(a.base, a.base + a.size) for a in target.arenas]
+        self._code.append((agent, agent + target.constant("agent_bytes")))
+        ran = {tid: _cpu_ns(target.pid, tid) for tid in _tids(target.pid)}
+        self.near_holes = {tid: ns + RAN for tid, ns in ran.items()} if holes else {}
+        self.in_thunks = {tid: ns + RAN_THUNK for tid, ns in ran.items()}
+        self.look()
+
+    @property
+    def is_over(self) -> bool:
+        return not self.near_holes and not self.in_thunks
+
+    def look(self) -> None:
+        """Strike out the threads that are blocked elsewhere, have run long enough, or are gone."""
+        for pending, ranges in ((self.near_holes, self._holes), (self.in_thunks, self._code)):
+            for tid, enough in list(pending.items()):
+                if _is_clear(self._pid, tid, enough, ranges):
+                    del pending[tid]
+
+
+def _release_holes(target: Target, waiting: list[SiteEntry]) -> None:
     for site in waiting:
         if site.hole:
             _restore(target, site.hole)
         _free(target, site)
     target.sites = [s for s in target.sites if s.state != SiteState.REMOVED]
-    return 0
 
 
-def release_arenas(target: Target) -> bool:
-    """Let arenas be filled from the start again, when no site leads there and no thread can be inside.
-
-    Returns whether no thread can be inside a thunk that was taken out: what it used may then be unmapped.
-    """
-    if any(a.is_kept for a in target.arenas):
-        return False
-    ranges = [(a.base, a.base + a.size) for a in target.arenas]
-    agent = target.constant("agent_base")
-    ranges.append((agent, agent + target.constant("agent_bytes")))
-    if not wait_clear(target.pid, ranges, ran=RAN_THUNK):
-        return False
-    if all(s.state == SiteState.FREE for s in target.sites):
-        for arena in target.arenas:
-            field = protocol.ARENA.fields["code_used"].offset
-            target.memory.write(target.state + protocol.STATE_ARENAS + 32 * arena.index + field, bytes(4))
-            arena.used = 0
-    return True
+def _empty_arenas(target: Target) -> None:
+    for arena in target.arenas:
+        field = protocol.ARENA.fields["code_used"].offset
+        target.memory.write(target.state + protocol.STATE_ARENAS + 32 * arena.index + field, bytes(4))
+        arena.used = 0
 
 
 def _restore(target: Target, hole: int) -> None:
@@ -74,19 +101,6 @@ def _restore(target: Target, hole: int) -> None:
 def _free(target: Target, site: SiteEntry) -> None:
     place = target.state + protocol.STATE_SITES + 64 * site.index + protocol.SITE.fields["state"].offset
     target.memory.write(place, SiteState.FREE.to_bytes(4, "little"))
-
-
-def wait_clear(pid: int, ranges: list[tuple[int, int]], *, ran: int = RAN) -> bool:
-    """Return whether every thread is soon seen blocked outside the ranges, or has run for `ran` ns."""
-    deadline = time.monotonic() + PATIENCE
-    pending = {tid: _cpu_ns(pid, tid) for tid in _tids(pid)}
-    while True:
-        pending = {tid: ns for tid, ns in pending.items() if not _is_clear(pid, tid, ns + ran, ranges)}
-        if not pending:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.001)
 
 
 def _tids(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from attachers.patch.assemble import Code
 from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
+from attachers.patch.grace import settle
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
@@ -231,6 +232,8 @@ class Planner:
         images = {s.probe.image.sha256: s.probe.image for s in spots}
         room = sum(link_size(i) + i.align for i in images.values())
         room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
+        if not self.target.has_room(module.start, module.end, room):
+            settle(self.target)
         arena = self.target.arena(module.start, module.end, room)
         start = (arena.base + arena.used + 63) & -64
         code = Code(start)

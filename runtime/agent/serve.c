@@ -364,7 +364,9 @@ u64 serve_frames(const u8 *in, u64 bytes, u8 *out, u64 room, int *go)
 	struct bytes rest = { in, bytes };
 	struct answer answer = { out, 0, room };
 	const struct frame *frame;
+	s32 failed = 0;
 
+	// Frames that come together build on one another: behind one that failed, nothing more is done.
 	while ((frame = take(&rest, sizeof(*frame)))) {
 		u64 padded = ((u64)frame->bytes + 7) & ~7ULL;
 		struct bytes payload = { rest.at, frame->bytes };
@@ -378,7 +380,13 @@ u64 serve_frames(const u8 *in, u64 bytes, u8 *out, u64 room, int *go)
 			break;
 		start = answer.used;
 		*reply = (struct frame){ .opcode = frame->opcode, .abi = BPFTIME_ABI, .sequence = frame->sequence };
-		reply->status = frame->abi == BPFTIME_ABI ? dispatch(frame->opcode, &payload, &answer, go) : -E_PROTO;
+		if (failed)
+			reply->status = -E_CANCELED;
+		else if (frame->abi != BPFTIME_ABI)
+			reply->status = -E_PROTO;
+		else
+			reply->status = dispatch(frame->opcode, &payload, &answer, go);
+		failed = reply->status;
 		reply->bytes = (u32)(answer.used - start);
 		answer.used = (answer.used + 7) & ~7ULL;
 	}

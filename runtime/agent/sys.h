@@ -30,7 +30,7 @@ enum {
 enum { PROT_R = 1, PROT_W = 2, PROT_X = 4 };
 enum { SHARED = 1, PRIVATE = 2, FIXED = 0x10, ANONYMOUS = 0x20, NORESERVE = 0x4000, FIXED_NOREPLACE = 0x100000 };
 enum { E_PERM = 1, E_AGAIN = 11, E_FAULT = 14, E_BUSY = 16, E_EXIST = 17, E_INVAL = 22, E_NOSPC = 28,
-       E_RANGE = 34, E_PROTO = 71, E_NOTSUP = 95, E_TIMEDOUT = 110, E_STALE = 116 };
+       E_RANGE = 34, E_PROTO = 71, E_NOTSUP = 95, E_TIMEDOUT = 110, E_STALE = 116, E_CANCELED = 125 };
 
 static inline s64 sys6(s64 nr, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f)
 {
