@@ -9,7 +9,7 @@ from pathlib import Path
 from attachers.inject.frames import Request
 from attachers.target import Target
 from runtime.agent.protocol import Op
-from runtime.errors import AttachProblem, ObjectProblem
+from runtime.errors import AttachProblem, ObjectProblem, alternatives
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, find, name_at, ranges_of
 from runtime.symbols.modules import Module
@@ -32,7 +32,7 @@ def find_modules(target: Target, binary: str) -> list[Module]:
         raise AttachProblem(
             f"no '{binary}' among the {len(names)} files mapped by {target.pid}",
             errno=2,
-            hint=f"did you mean {' or '.join(near)}?" if near else f"mapped: {', '.join(names[:8])}",
+            hint=f"did you mean {alternatives(near)}?" if near else f"mapped: {', '.join(names[:8])}",
         )
     return found
 

@@ -76,7 +76,9 @@ class ObjectProblem(Problem):
     `section` and `offset` (bytes from the section's start, -1 unknown) say where.
     """
 
-    def __init__(self, text: str, *, file: str = "", section: str = "", offset: int = -1, hint: str = "") -> None:
+    def __init__(
+        self, text: str, *, file: str = "", section: str = "", offset: int = -1, hint: str = ""
+    ) -> None:
         place = file + (f" {section}" if section else "") + (f"+{offset:#x}" if offset >= 0 else "")
         super().__init__(f"{place}: {text}" if place else text, hint=hint)
         self.section = section
@@ -86,7 +88,9 @@ class ObjectProblem(Problem):
 class Refused(Problem):
     """The verifier does not accept a program. `trace` holds the path that led there, one line each."""
 
-    def __init__(self, text: str, *, span: Span | None = None, hint: str = "", trace: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, text: str, *, span: Span | None = None, hint: str = "", trace: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(text, span=span, hint=hint)
         self.trace = trace
 
@@ -97,3 +101,10 @@ class Unsupported(Refused):
 
 class Bug(Exception):
     """Our own mistake. Caught only at the very top."""
+
+
+def alternatives(names: list[str]) -> str:
+    """Return names as a sentence lists them: `a`, `a or b`, `a, b or c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -30,24 +30,16 @@ PROCESS_LIVE = 1
 MASK64 = (1 << 64) - 1
 
 
-def _base_of(path: str) -> int:
-    """Give the address at which this process has mapped the start of a file."""
-    with open("/proc/self/maps") as maps:  # noqa: PTH123 one line at a time, no copy
-        for line in maps:
-            fields = line.split(maxsplit=5)
-            if len(fields) == 6 and fields[5].strip() == path and int(fields[2], 16) == 0:
-                return int(fields[0].partition("-")[0], 16)
-    raise Bug(f"{path} is not mapped")
-
-
 class LocalAgent:
     """The agent's library in this process; `address(name)` of any of its functions."""
 
     def __init__(self) -> None:
         path = str(build.library())
         self.library = ctypes.CDLL(path)
-        self.base = _base_of(path)
         self.symbols = build.symbols()
+        # By a symbol: other mappings of the file may be its readers'.
+        visit = ctypes.cast(self.library.agent_visit, ctypes.c_void_p).value or 0
+        self.base = visit - self.symbols["agent_visit"]
         self.page = ctypes.create_string_buffer(64)
         self.rseq_offset = _libc_integer("__rseq_offset") if _libc_integer("__rseq_size") else 0
         self.tid_offset = _tid_offset()

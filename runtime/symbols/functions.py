@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runtime.errors import AttachProblem
+from runtime.errors import AttachProblem, alternatives
 from runtime.symbols.elf import IFUNC, ElfFile, Symbol
 from runtime.symbols.ranges import FunctionRanges
 
@@ -46,14 +46,18 @@ def find(elf: ElfFile, text: str) -> list[FunctionPoint]:
         return [at_address(elf, int(text, 0))]
     name, plus, offset = text.partition("+")
     if plus and not re.fullmatch(r"0x[0-9a-fA-F]+|\d+", offset):
-        raise AttachProblem(f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16")
+        raise AttachProblem(
+            f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16"
+        )
     matches = _matching(elf, name)
     if not matches:
         raise unknown_function(elf, name)
     points = [_point(elf, s, int(offset, 0) if plus else 0) for s in matches]
     for point in points:
         if point.offset and point.offset >= point.size:
-            raise AttachProblem(f"Offset outside the function bounds ('{point.name}' size is {point.size})", errno=22)
+            raise AttachProblem(
+                f"Offset outside the function bounds ('{point.name}' size is {point.size})", errno=22
+            )
     return [p for p in points if p.size]
 
 
@@ -62,7 +66,9 @@ def _matching(elf: ElfFile, name: str) -> list[Symbol]:
     if "*" in name or "?" in name:
         pattern = re.compile(".*".join(re.escape(part) for part in name.split("*")) + r"\Z", re.S)
         keep_parts = "." in name
-        found = [s for s in elf.functions if pattern.match(s.name) and (keep_parts or not _SUFFIX.search(s.name))]
+        found = [
+            s for s in elf.functions if pattern.match(s.name) and (keep_parts or not _SUFFIX.search(s.name))
+        ]
     else:
         base, at, version = name.partition("@")
         wanted = version.lstrip("@")
@@ -121,8 +127,11 @@ def at_address(elf: ElfFile, address: int) -> FunctionPoint:
     if covering:
         start, end = covering
         return FunctionPoint(f"func_{start:x}", start, end - start, address - start)
-    raise AttachProblem(f"{address:#x} is in no function of {elf.path}", errno=22,
-                        hint="give an ELF virtual address inside a function")
+    raise AttachProblem(
+        f"{address:#x} is in no function of {elf.path}",
+        errno=22,
+        hint="give an ELF virtual address inside a function",
+    )
 
 
 def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
@@ -131,11 +140,14 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
 
     names = sorted({s.name for s in elf.functions})
     near = difflib.get_close_matches(name, names, 3, 0.7) if len(names) < 200_000 else []
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {alternatives(near)}? " if near else ""
     if not names:
         hint = "the file has no symbols: give an address, or install its debug symbols. "
-    return AttachProblem(f"no symbol '{name}' in {elf.path} ({len(names):,} functions)", errno=2,
-                         hint=f"{hint}See: bpftime list 'uprobe:{elf.path}:*{name.strip('*')[1:4]}*'")
+    return AttachProblem(
+        f"no symbol '{name}' in {elf.path} ({len(names):,} functions)",
+        errno=2,
+        hint=f"{hint}See: bpftime list 'uprobe:{elf.path}:*{name.strip('*')[1:4]}*'",
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -170,7 +182,9 @@ def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:
             continue
         end = section.address + section.size
         first = bisect_right(starts, max(low, section.address)) - 1
-        for index in range(max(first, bisect_left(starts, section.address)), bisect_left(starts, min(high, end))):
+        for index in range(
+            max(first, bisect_left(starts, section.address)), bisect_left(starts, min(high, end))
+        ):
             stop = min(starts[index + 1], end) if index + 1 < len(starts) else end
             if stop - starts[index] < LONGEST:
                 found.append((starts[index], stop))

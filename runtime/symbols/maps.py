@@ -77,6 +77,11 @@ class Memory:
             self._fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise no_process(pid) from None
+        except ProcessLookupError:
+            raise TargetProblem(
+                f"{pid} has no memory to trace: it is a kernel thread, or has ended and waits for its parent",
+                hint="bpftime list --processes shows what may be traced",
+            ) from None
         except OSError as error:
             raise TargetProblem(
                 f"not allowed to open the memory of {pid}: {error.strerror}",
