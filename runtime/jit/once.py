@@ -103,7 +103,7 @@ def execute(run: Run) -> Outcome:
 
 
 def _call(run: Run, image: Image) -> Outcome:
-    program = _linked(run, image)
+    program, _held = _linked(run, image)
     memory = ctypes.create_string_buffer(run.memory, len(run.memory)) if run.memory else None
     arguments = (ctypes.addressof(memory), len(run.memory)) if memory is not None else (0, 0)
     empty = ctypes.c_uint64.from_address(local.agent().address("fuel_empty"))
@@ -119,12 +119,14 @@ def _call(run: Run, image: Image) -> Outcome:
     return Outcome(run.name, r0, ns, memory=memory.raw if memory is not None else b"")
 
 
-def _linked(run: Run, image: Image) -> local.LocalProgram:
+def _linked(run: Run, image: Image) -> tuple[local.LocalProgram, object]:
+    """Return the linked program, and what must live as long as it runs: the memory of its maps."""
     if not run.maps and not any(r.symbol == "region" for r in image.relocations):
-        return local.LocalProgram(image, {})
+        return local.LocalProgram(image, {}), None
     from runtime.jit.sandbox import Sandbox  # lazy: most programs of a batch have no maps
 
-    return Sandbox(run.maps, possible_cpus()).program(image)
+    sandbox = Sandbox(run.maps, possible_cpus())
+    return sandbox.program(image), sandbox
 
 
 def _serve(connection: Connection) -> None:
