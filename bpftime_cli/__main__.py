@@ -29,8 +29,10 @@ def main() -> int:
         return 0
     foreign = _foreign_package()
     if foreign:
-        sys.stderr.write(f"ERROR: another package hides a part of bpftime: {foreign}\n"
-                         "HINT: run it from another folder, or reinstall: pip install --force-reinstall bpftime\n")
+        sys.stderr.write(
+            f"ERROR: another package hides a part of bpftime: {foreign}\n"
+            "HINT: run it from another folder, or reinstall: pip install --force-reinstall bpftime\n"
+        )
         return INTERNAL
     if arguments[:1] == ["__complete"]:
         from bpftime_cli.complete import complete
@@ -67,7 +69,8 @@ def _app() -> int:
     from bpftime_cli.app import app
 
     status = app(prog_name="bpftime", standalone_mode=False)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return status if isinstance(status, int) else 0
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from bpftime_cli import messages
@@ -29,6 +30,11 @@ def wants_colour(choice: str, *, is_terminal: bool) -> bool:
     return is_terminal and env.get("TERM") != "dumb"
 
 
+def standard_output() -> BinaryIO:
+    """Return the stream for data; a void where we were started with stdout closed."""
+    return sys.stdout.buffer if sys.stdout is not None else Path(os.devnull).open("wb")
+
+
 @dataclass
 class Console:
     """Where data and talk go. `quiet` silences notes, `warnings` says whether warnings are shown."""
@@ -42,7 +48,7 @@ class Console:
     @classmethod
     def standard(cls) -> Console:
         """Return the console of the process's own streams."""
-        return cls(sys.stdout.buffer)
+        return cls(standard_output())
 
     def data(self, text: bytes) -> None:
         """Write data."""

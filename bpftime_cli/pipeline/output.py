@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from bpftime_cli.console import Console, wants_colour
+from bpftime_cli.console import Console, standard_output, wants_colour
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.render import FORMATS, PLAIN, Style, bar_width
@@ -28,11 +27,13 @@ def open_output(config: Config) -> BinaryIO:
         Problem: the file cannot be written.
     """
     if not config.output:
-        return sys.stdout.buffer
+        return standard_output()
     try:
         return Path(config.output).open("wb")
     except OSError as error:
-        raise Problem(f"failed to open file '{config.output}': {error.strerror}", hint="choose another -o FILE") from None
+        raise Problem(
+            f"failed to open file '{config.output}': {error.strerror}", hint="choose another -o FILE"
+        ) from None
 
 
 def _style(config: Config, out: BinaryIO) -> Style:
@@ -46,15 +47,20 @@ def _style(config: Config, out: BinaryIO) -> Style:
 class Output:
     """Prints one script's events. `exit_code` is set once the script asked to exit."""
 
-    def __init__(self, config: Config, console: Console, script: Script, session: Session, names: Names) -> None:
+    def __init__(
+        self, config: Config, console: Console, script: Script, session: Session, names: Names
+    ) -> None:
         if config.format not in FORMATS:
-            raise UsageProblem(f'Invalid output format "{config.format}"', hint=f"formats: {', '.join(FORMATS)}")
+            raise UsageProblem(
+                f'Invalid output format "{config.format}"', hint=f"formats: {', '.join(FORMATS)}"
+            )
         self.config = config
         self.script = script
         self.session = session
         self.names = names
         self.exit_code: int | None = None
         self.printed = 0
+        self._is_stopped = False
         self._parts: list[bytes] = []
         self.renderer = FORMATS[config.format](self._parts.append, console.talk, _style(config, console.out))
         self._console = console
@@ -92,7 +98,16 @@ class Output:
 
     @property
     def _is_enough(self) -> bool:
-        return bool(self.config.max_events) and self.printed >= self.config.max_events
+        return self._is_stopped or (bool(self.config.max_events) and self.printed >= self.config.max_events)
+
+    def stop(self) -> None:
+        """Print nothing more; safe in a signal handler."""
+        self._is_stopped = True
+
+    def abandon(self) -> None:
+        """Forget what could not be written, so that nothing tries to write it again at exit."""
+        self._parts.clear()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._console.out.fileno())
 
     @property
     def is_over(self) -> bool:
@@ -116,7 +131,9 @@ class Output:
 
     def print_map(self, name: str, top: int = 0, div: int = 0, *, at_exit: bool = False) -> None:
         """Print one map as it is now."""
-        event = self.script.maps[name].decode(self.session.view(name).items(), self.names, top, div, at_exit=at_exit)
+        event = self.script.maps[name].decode(
+            self.session.view(name).items(), self.names, top, div, at_exit=at_exit
+        )
         if event is not None:
             self.renderer.write(event)
 
@@ -144,9 +161,14 @@ class Output:
         for name in sorted(self.script.maps):
             drops = self.session.view(name).drops()
             if drops:
-                self._console.warn([Problem(
-                    f"Map full; can't update element: {drops} updates of {name} were lost",
-                    hint="Try increasing max_map_keys config or manually setting the max entries in a map declaration")])
+                self._console.warn(
+                    [
+                        Problem(
+                            f"Map full; can't update element: {drops} updates of {name} were lost",
+                            hint="Try increasing max_map_keys config or manually setting the max entries in a map declaration",
+                        )
+                    ]
+                )
         self.flush()
 
     def flush(self) -> None:

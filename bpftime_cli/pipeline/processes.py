@@ -148,7 +148,11 @@ class Processes:
             traced = self._add(target)
         else:
             old.target.close()
-            old.target, old.attacher, traced = target, FunctionAttacher(target, self.session, swap=self.config.return_swap), old
+            old.target, old.attacher, traced = (
+                target,
+                FunctionAttacher(target, self.session, swap=self.config.return_swap),
+                old,
+            )
         try:
             self.arm(traced)
         except Problem as problem:
@@ -219,6 +223,7 @@ class Processes:
             traced.target.close()
             if traced.pidfd >= 0:
                 os.close(traced.pidfd)
+                traced.pidfd = -1
 
 
 def check_launchable(command: str) -> None:
@@ -235,10 +240,14 @@ def check_launchable(command: str) -> None:
             return
     mode = os.stat(path).st_mode
     if mode & 0o6000 and os.geteuid() != 0:
-        raise TargetProblem(f"{command} is set-uid: the loader ignores what we preload", hint="trace it as its owner")
+        raise TargetProblem(
+            f"{command} is set-uid: the loader ignores what we preload", hint="trace it as its owner"
+        )
     if not ElfFile(path).has_interpreter:
-        raise TargetProblem(f"{command} is statically linked: it cannot be preloaded",
-                            hint="start it yourself and attach with -p PID")
+        raise TargetProblem(
+            f"{command} is statically linked: it cannot be preloaded",
+            hint="start it yourself and attach with -p PID",
+        )
 
 
 def _find(command: str) -> str:
@@ -256,6 +265,8 @@ def parse_pids(values: tuple[str, ...]) -> tuple[int, ...]:
     found = []
     for word in " ".join(values).replace(",", " ").split():
         if not word.isdigit() or not 0 < int(word) <= 0x400000:
-            raise UsageProblem(f"not a process id: '{word}'", hint="-p takes numbers, such as -p 42 or -p 42,43")
+            raise UsageProblem(
+                f"not a process id: '{word}'", hint="-p takes numbers, such as -p 42 or -p 42,43"
+            )
         found.append(int(word))
     return tuple(dict.fromkeys(found))

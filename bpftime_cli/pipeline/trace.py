@@ -77,8 +77,12 @@ class Trace:
         self._clock = now
 
     def _compile(self) -> Script:
-        options = Options(params=self.config.params, environment=dict(os.environ), unsafe=self.config.unsafe,
-                          pid=bool(self.config.pids))
+        options = Options(
+            params=self.config.params,
+            environment=dict(os.environ),
+            unsafe=self.config.unsafe,
+            pid=bool(self.config.pids),
+        )
         script = compile_script(self.config.program, self.config.file, options)
         self._note(f"compiled {len(script.object.programs)} programs")
         return script
@@ -86,8 +90,10 @@ class Trace:
     def _check_target(self, script: Script) -> None:
         needing = next((p for p in script.probes if p.provider not in TRACER_PROVIDERS), None)
         if needing is not None and not self.config.has_target:
-            raise UsageProblem(f"no target: this program has {needing.provider} probes",
-                               hint="add -p PID, or -- COMMAND to launch one")
+            raise UsageProblem(
+                f"no target: this program has {needing.provider} probes",
+                hint="add -p PID, or -- COMMAND to launch one",
+            )
 
     def _run(self, script: Script, programs: Programs) -> int:
         try:
@@ -95,19 +101,28 @@ class Trace:
             self.processes.open()
             self.folder.add([t.target.pid for t in self.processes.traced])
             self._note("opened the target")
+            self._leave_if_told()
             self.clock.start()
             self.local.fire("begin")
             count = self.local.count + self._arm(script, programs)
             if self.config.dry_run:
                 self.processes.detach()
                 return 0
+            self._leave_if_told()
             self._announce(count)
             self.processes.go()
             self._loop(only_begin=self._ends_by_itself(script))
-        except Problem:
+            return self._end()
+        except BrokenPipeError:
+            # The reader of our pipe has left: the normal end, with nobody to print for.
             self._undo()
+            self.output.abandon()
+            return 0
+        except (Problem, OSError, _Left) as end:
+            self._undo()
+            if isinstance(end, _Left):
+                return end.status
             raise
-        return self._end()
 
     def _ends_by_itself(self, script: Script) -> bool:
         return all(p.provider in ("begin", "end") for p in script.probes) and not self.config.command
@@ -124,6 +139,7 @@ class Trace:
         self.processes.arm = lambda traced: self._arm_one(script, programs, traced)
         for traced in self.processes.traced:
             count += self._arm_one(script, programs, traced)
+            self._leave_if_told()
         self._note(f"armed {count} probes")
         return count
 
@@ -138,7 +154,9 @@ class Trace:
                 continue
             image = programs.image(probe.program, kind)
             *binary, function = probe.parts
-            hook = Hook(len(spans) + 1, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider])
+            hook = Hook(
+                len(spans) + 1, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider]
+            )
             try:
                 found = traced.attacher.resolve(hook)
             except AttachProblem as problem:
@@ -148,7 +166,8 @@ class Trace:
                 link = len(spans) + 1
                 spans[link] = probe
                 full = probe.name or f"{probe.provider}:{one.module.path}:{one.name}" + (
-                    f"+{one.at - one.address}" if one.at != one.address else "")
+                    f"+{one.at - one.address}" if one.at != one.address else ""
+                )
                 cookie = self.names.add_probe(full) if probe.uses_cookie else 0
                 probes.append(replace(one, link=link, cookie=cookie))
         if problems:
@@ -200,7 +219,9 @@ class Trace:
         nap = NAPS[0]
         while not only_begin:
             busy = self.output.drain()
-            self.local.fire_timers()
+            if not self.output.is_over:
+                self.local.fire_timers()
+                self.output.drain()  # an exit() in a timer ends the trace before the timer's next turn
             now = time.monotonic()
             if self._print_now or (self.config.interval and now >= next_print):
                 next_print = now + self.config.interval
@@ -220,8 +241,11 @@ class Trace:
             self.output.clear_maps()
 
     def _is_over(self, seconds: float) -> bool:
-        return bool(self._interrupts or self.output.is_over
-                    or (self.config.duration and seconds >= self.config.duration))
+        return bool(
+            self._interrupts
+            or self.output.is_over
+            or (self.config.duration and seconds >= self.config.duration)
+        )
 
     # --- the end ---
 
@@ -232,6 +256,7 @@ class Trace:
         self.local.fire("end")
         self.processes.stop_child()
         self.output.drain(all_of_it=True)
+        self._leave_if_told()
         self.output.report_lost()
         if self.output.script.config.flag("print_maps_on_exit"):
             self.output.print_maps()
@@ -259,16 +284,34 @@ class Trace:
     # --- signals ---
 
     def on_signal(self, number: int) -> None:
-        """Note a signal: the first ends the trace, the second leaves at once."""
+        """Note a signal: the first ends the trace, the second leaves at once.
+
+        Nothing is done here: a signal may come in the middle of a visit to a process.
+        """
         if number == signal.SIGUSR1:
             self._print_now = True
             return
         self._interrupts += 1
         self._stop_signal = number
-        if not self._armed or self._interrupts > 1:
-            signal.signal(number, signal.SIG_IGN)
-            self._undo()
-            raise SystemExit(128 + number)
+        if self._interrupts > 1:
+            self.output.stop()
+
+    def _leave_if_told(self) -> None:
+        """End without output where a signal came before all probes were armed, or a second one at any time.
+
+        Raises:
+            _Left: with the status.
+        """
+        if self._interrupts > int(self._armed):
+            raise _Left(128 + self._stop_signal)
+
+
+class _Left(Exception):
+    """A signal told us to leave without the normal end; `status` is ours."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class _Signals:

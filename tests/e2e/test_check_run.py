@@ -18,7 +18,7 @@ MIXED = """
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64); __type(key, __u32);
-	 __type(value, __u64); } m SEC(".maps");
+  __type(value, __u64); } m SEC(".maps");
 const volatile int factor = 3;
 int seen[4];
 SEC("uprobe") int good(void *c) { return 0; }

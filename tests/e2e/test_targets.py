@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.tools.target import build, has_compiler
-from tests.tools.tracing import BPFTIME, PATIENCE, Ended, Running, Tracer, changed, counts, environment, text_of
+from tests.tools.tracing import (
+    BPFTIME,
+    PATIENCE,
+    Ended,
+    Running,
+    Tracer,
+    changed,
+    counts,
+    environment,
+    text_of,
+)
 
 
 def traced(argv: list[str], program: str, *more: str) -> tuple[dict[str, int], Ended]:
