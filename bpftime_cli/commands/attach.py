@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
-from bpftime_cli.options import check_choice
+from bpftime_cli.commands.words import Format, Pids, Quiet, SessionName, check_format
+
+ProgramName = Annotated[str, typer.Argument(metavar="PROGRAM", help="Id, name, SESSION:ID or FILE:NAME.")]
+Probe = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PROBE]",
+        help="uprobe:BINARY:FUNCTION[+OFFSET] or uretprobe:BINARY:FUNCTION; without: as its section says.",
+        show_default=False,
+    ),
+]
+Type = Annotated[str, typer.Option("--type", metavar="TYPE", help="uprobe or uretprobe.", show_default=False)]
+Cookie = Annotated[
+    int,
+    typer.Option(
+        "--cookie", metavar="N", help="Number that the program reads as its cookie.", show_default=False
+    ),
+]
 
 EXAMPLES = """Attach one program to running processes, print the links' ids, and return.
 
@@ -24,26 +42,15 @@ def register(app: typer.Typer) -> None:
     app.command("attach", help=EXAMPLES, context_settings=SETTINGS)(attach)
 
 
-def attach(  # noqa: PLR0913 # one parameter an option is how Typer works
-    program: str = typer.Argument(..., metavar="PROGRAM", help="Id, name, SESSION:ID or FILE:NAME."),
-    probe: str = typer.Argument(
-        "",
-        metavar="[PROBE]",
-        help="uprobe:BINARY:FUNCTION[+OFFSET] or uretprobe:…; without: as its section says.",
-        show_default=False,
-    ),
-    pid: list[str] = typer.Option(
-        ..., "-p", "--pid", metavar="PID", help="Process; several with commas or several -p."
-    ),
-    kind: str = typer.Option("", "--type", metavar="TYPE", help="uprobe or uretprobe.", show_default=False),
-    cookie: int = typer.Option(
-        0, "--cookie", metavar="N", help="Number that the program reads as its cookie.", show_default=False
-    ),
-    session: str = typer.Option(
-        "", "--session", metavar="NAME", help="Session of the program.", show_default=False
-    ),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No chatter.", show_default=False),
+def attach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
+    program: ProgramName,
+    probe: Probe = "",
+    pid: Pids = None,
+    kind: Type = "",
+    cookie: Cookie = 0,
+    session: SessionName = "",
+    form: Format = "text",
+    quiet: Quiet = False,
 ) -> int:
     """Attach one program to running processes."""
     from bpftime_cli.console import Console
@@ -52,10 +59,10 @@ def attach(  # noqa: PLR0913 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.processes import parse_pids
     from runtime.errors import UsageProblem
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
+    check_format(form)
     if not 0 <= cookie < 1 << 64:
         raise UsageProblem(f"--cookie: {cookie} is no 64-bit number")
-    pids = parse_pids(tuple(pid))
+    pids = parse_pids(tuple(pid or ()))
     if not pids:
         raise UsageProblem("no process", hint="-p takes the process ids")
     request = AttachRequest(program, probe, pids, kind, cookie, session, form)

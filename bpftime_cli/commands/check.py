@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
-from bpftime_cli.options import check_choice
+from bpftime_cli.commands.words import Format, check_format
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="eBPF object, C source or script.")]
 
 EXAMPLES = """Parse, relocate and verify an object or a script without loading it.
 
@@ -22,13 +25,10 @@ def register(app: typer.Typer) -> None:
     app.command("check", help=EXAMPLES, context_settings=SETTINGS)(check)
 
 
-def check(
-    file: str = typer.Argument(..., metavar="FILE", help="eBPF object, C source or script."),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-) -> int:
+def check(file: File, form: Format = "text") -> int:
     """Verify a file without loading it."""
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.checking import check as carry_out
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
+    check_format(form)
     return carry_out(file, form, Console(sys.stdout.buffer))

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
+from bpftime_cli.commands.words import Pids, Quiet, SessionName
+
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Links, as list shows them.", show_default=False)
+]
+Stale = Annotated[
+    bool, typer.Option("--stale", help="What ended tracers and processes left.", show_default=False)
+]
+All = Annotated[
+    bool, typer.Option("--all", help="All links, of --session or of all sessions.", show_default=False)
+]
+Unload = Annotated[
+    bool, typer.Option("--unload", help="With --all: remove the sessions as well.", show_default=False)
+]
 
 EXAMPLES = """Take links out of their processes; the code is then as it was before.
 
@@ -23,26 +38,14 @@ def register(app: typer.Typer) -> None:
     app.command("detach", help=EXAMPLES, context_settings=SETTINGS)(detach)
 
 
-def detach(  # noqa: PLR0913 # one parameter an option is how Typer works
-    ids: list[str] = typer.Argument(
-        None, metavar="[ID]...", help="Links, as list shows them.", show_default=False
-    ),
-    pid: list[str] = typer.Option(
-        [], "-p", "--pid", metavar="PID", help="All links in these processes.", show_default=False
-    ),
-    stale: bool = typer.Option(
-        False, "--stale", help="What ended tracers and processes left.", show_default=False
-    ),
-    every: bool = typer.Option(
-        False, "--all", help="All links, of --session or of all sessions.", show_default=False
-    ),
-    unload: bool = typer.Option(
-        False, "--unload", help="With --all: remove the sessions as well.", show_default=False
-    ),
-    session: str = typer.Option(
-        "", "--session", metavar="NAME", help="Only this session.", show_default=False
-    ),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No chatter.", show_default=False),
+def detach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
+    ids: Ids = None,
+    pid: Pids = None,
+    stale: Stale = False,
+    every: All = False,
+    unload: Unload = False,
+    session: SessionName = "",
+    quiet: Quiet = False,
 ) -> int:
     """Take links out of their processes."""
     from bpftime_cli.console import Console
@@ -51,7 +54,7 @@ def detach(  # noqa: PLR0913 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.processes import parse_pids
     from runtime.errors import UsageProblem
 
-    request = DetachRequest(tuple(ids or ()), parse_pids(tuple(pid)), stale, every, unload, session)
+    request = DetachRequest(tuple(ids or ()), parse_pids(tuple(pid or ())), stale, every, unload, session)
     if sum(map(bool, (request.ids, request.pids, stale, every))) != 1:
         raise UsageProblem("say what to detach", hint="ID..., or one of -p PID, --stale, --all")
     if unload and not every:

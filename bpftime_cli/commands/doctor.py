@@ -7,7 +7,7 @@ import sys
 import typer
 
 from bpftime_cli.app import SETTINGS
-from bpftime_cli.options import check_choice
+from bpftime_cli.commands.words import Format, Pids, check_format
 
 EXAMPLES = """Check this machine, and with -p a process: what works, what does not, what to do.
 
@@ -22,14 +22,11 @@ def register(app: typer.Typer) -> None:
     app.command("doctor", help=EXAMPLES, context_settings=SETTINGS)(doctor)
 
 
-def doctor(
-    pid: list[str] = typer.Option([], "-p", "--pid", metavar="PID", help="Check these processes as well.", show_default=False),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-) -> int:
+def doctor(pid: Pids = None, form: Format = "text") -> int:
     """Check this machine."""
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.doctor import doctor as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
-    return carry_out(parse_pids(tuple(pid)), form, Console(sys.stdout.buffer))
+    check_format(form)
+    return carry_out(parse_pids(tuple(pid or ())), form, Console(sys.stdout.buffer))

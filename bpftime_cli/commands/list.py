@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
-from bpftime_cli.options import check_choice
+from bpftime_cli.commands.words import Format, Pids, SessionName, check_format
+
+Pattern = Annotated[str, typer.Argument(metavar="[PATTERN]", help="Probes to look for.", show_default=False)]
+Links = Annotated[bool, typer.Option("--links", help="Links only.", show_default=False)]
+Processes = Annotated[
+    bool, typer.Option("--processes", help="Processes that may be traced.", show_default=False)
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="More columns.", show_default=False)]
 
 EXAMPLES = """List programs, maps and links of all sessions, or the probes that match a pattern.
 
@@ -24,21 +32,21 @@ def register(app: typer.Typer) -> None:
     app.command("list", help=EXAMPLES, context_settings=SETTINGS)(show)
 
 
-def show(  # noqa: PLR0913 # one parameter an option is how Typer works
-    pattern: str = typer.Argument("", metavar="[PATTERN]", help="Probes to look for.", show_default=False),
-    pid: list[str] = typer.Option([], "-p", "--pid", metavar="PID", help="Only in these processes.", show_default=False),
-    links: bool = typer.Option(False, "--links", help="Links only.", show_default=False),
-    processes: bool = typer.Option(False, "--processes", help="Processes that may be traced.", show_default=False),
-    session: str = typer.Option("", "--session", metavar="NAME", help="Only this session.", show_default=False),
-    verbose: bool = typer.Option(False, "-v", "--verbose", help="More columns.", show_default=False),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
+def show(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
+    pattern: Pattern = "",
+    pid: Pids = None,
+    links: Links = False,
+    processes: Processes = False,
+    session: SessionName = "",
+    verbose: Verbose = False,
+    form: Format = "text",
 ) -> int:
     """List programs, maps and links, or probes."""
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.processes import parse_pids
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
-    pids = parse_pids(tuple(pid))
+    check_format(form)
+    pids = parse_pids(tuple(pid or ()))
     console = Console(sys.stdout.buffer)
     if pattern:
         from bpftime_cli.pipeline.patterns import show_matches

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
+from bpftime_cli.commands.words import Colour, Format, NoWarnings, Pids, Quiet, check_format
 from bpftime_cli.options import check_choice, parse_duration
+
+ObjectFile = Annotated[str, typer.Argument(metavar="OBJECT", help="eBPF object or C source.")]
+Into = Annotated[
+    str, typer.Option("--session", metavar="NAME", help="Session to load into.", show_default=False)
+]
+Size = Annotated[int, typer.Option("--session-size", metavar="MIB", help="Size of a new session's memory.")]
+Values = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Set a global variable before loading.", show_default=False
+    ),
+]
+Command = Annotated[
+    str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
+]
+Detached = Annotated[
+    bool, typer.Option("--detached", help="With a target: print ids and return.", show_default=False)
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event", metavar="RING=STRUCT", help="Print a ring's records as this struct.", show_default=False
+    ),
+]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Steps.", show_default=False)]
+Inject = Annotated[
+    str,
+    typer.Option(
+        "--inject", metavar="HOW", help="How the agent gets into a running process: ptrace or frida."
+    ),
+]
+Duration = Annotated[
+    str,
+    typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),
+]
+ExitCode = Annotated[
+    bool,
+    typer.Option("--exit-code", help="End with the launched command's status.", show_default=False),
+]
 
 EXAMPLES = """Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed).
 
@@ -25,54 +66,24 @@ def register(app: typer.Typer) -> None:
     app.command("load", cls=CommandWithTarget, help=EXAMPLES, context_settings=SETTINGS)(load)
 
 
-def load(  # noqa: PLR0913 # one parameter an option is how Typer works
+def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     ctx: typer.Context,
-    object_file: str = typer.Argument(..., metavar="OBJECT", help="eBPF object or C source."),
-    session: str = typer.Option(
-        "", "--session", metavar="NAME", help="Session to load into.", show_default=False
-    ),
-    size: int = typer.Option(64, "--session-size", metavar="MIB", help="Size of a new session's memory."),
-    values: list[str] = typer.Option(
-        [], "--set", metavar="NAME=VALUE", help="Set a global variable before loading.", show_default=False
-    ),
-    pid: list[str] = typer.Option(
-        [],
-        "-p",
-        "--pid",
-        metavar="PID",
-        help="Running process; several with commas or several -p.",
-        show_default=False,
-    ),
-    command: str = typer.Option(
-        "", "-c", metavar="CMD", help="Launch a command (no shell).", show_default=False
-    ),
-    detached: bool = typer.Option(
-        False, "--detached", help="With a target: print ids and return.", show_default=False
-    ),
-    event: list[str] = typer.Option(
-        [],
-        "--event",
-        metavar="RING=STRUCT",
-        help="Print a ring's records as this struct.",
-        show_default=False,
-    ),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No chatter.", show_default=False),
-    no_warnings: bool = typer.Option(False, "--no-warnings", help="No warnings.", show_default=False),
-    verbose: int = typer.Option(0, "-v", "--verbose", count=True, help="Steps.", show_default=False),
-    inject: str = typer.Option(
-        "ptrace",
-        "--inject",
-        metavar="HOW",
-        help="How the agent gets into a running process: ptrace or frida.",
-    ),
-    duration: str = typer.Option(
-        "", "--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False
-    ),
-    exit_code: bool = typer.Option(
-        False, "--exit-code", help="End with the launched command's status.", show_default=False
-    ),
-    colour: str = typer.Option("auto", "--color", metavar="WHEN", help="auto, always or never."),
+    object_file: ObjectFile,
+    session: Into = "",
+    size: Size = 64,
+    values: Values = None,
+    pid: Pids = None,
+    command: Command = "",
+    detached: Detached = False,
+    event: Events = None,
+    form: Format = "text",
+    quiet: Quiet = False,
+    no_warnings: NoWarnings = False,
+    verbose: Verbose = 0,
+    inject: Inject = "ptrace",
+    duration: Duration = "",
+    exit_code: ExitCode = False,
+    colour: Colour = "auto",
 ) -> int:
     """Load an eBPF object."""
     from bpftime_cli.commands.trace import _check_targets, _command
@@ -83,11 +94,11 @@ def load(  # noqa: PLR0913 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.sessions import session_name
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
+    check_format(form)
     check_choice("--inject", inject, ("ptrace", "frida"), "Invalid injector")
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
-    pids = parse_pids(tuple(pid))
+    pids = parse_pids(tuple(pid or ()))
     _check_targets(command, launched, pids)
     config = Config(
         pids=pids,
@@ -105,9 +116,9 @@ def load(  # noqa: PLR0913 # one parameter an option is how Typer works
         object_file,
         config,
         session if private else session_name(session),
-        parse_values(values),
+        parse_values(values or []),
         detached,
         size,
-        parse_values(event, "--event"),
+        parse_values(event or [], "--event"),
     )
     return carry_out(request, Console(sys.stdout.buffer, colour, quiet, not no_warnings, verbose))

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
+from bpftime_cli.commands.words import Colour, Format, SessionName, check_format
 from bpftime_cli.options import check_choice, parse_duration
+
+Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Map, by name or id.", show_default=False)]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set an entry.", show_default=False)
+]
+Deletes = Annotated[
+    list[str] | None, typer.Option("--delete", metavar="KEY", help="Delete an entry.", show_default=False)
+]
+Watch = Annotated[
+    str, typer.Option("--watch", metavar="TIME", help="Print again every TIME.", show_default=False)
+]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Go on reading a ring until Ctrl-C.", show_default=False)
+]
 
 EXAMPLES = """Print the maps of sessions, change entries, or drain a ring.
 
@@ -24,22 +40,30 @@ def register(app: typer.Typer) -> None:
     app.command("maps", help=EXAMPLES, context_settings=SETTINGS)(maps)
 
 
-def maps(  # noqa: PLR0913 # one parameter an option is how Typer works
-    name: str = typer.Argument("", metavar="[NAME]", help="Map, by name or id.", show_default=False),
-    change: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Set an entry.", show_default=False),
-    delete: list[str] = typer.Option([], "--delete", metavar="KEY", help="Delete an entry.", show_default=False),
-    watch: str = typer.Option("", "--watch", metavar="TIME", help="Print again every TIME.", show_default=False),
-    follow: bool = typer.Option(False, "--follow", help="Go on reading a ring until Ctrl-C.", show_default=False),
-    session: str = typer.Option("", "--session", metavar="NAME", help="Only this session.", show_default=False),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-    colour: str = typer.Option("auto", "--color", metavar="WHEN", help="auto, always or never."),
+def maps(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
+    name: Name = "",
+    change: Changes = None,
+    delete: Deletes = None,
+    watch: Watch = "",
+    follow: Follow = False,
+    session: SessionName = "",
+    form: Format = "text",
+    colour: Colour = "auto",
 ) -> int:
     """Print the maps of sessions, change entries, or drain a ring."""
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.mapview import MapsRequest
     from bpftime_cli.pipeline.mapview import maps as carry_out
 
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
+    check_format(form)
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
-    request = MapsRequest(name, session, form, tuple(change), tuple(delete), parse_duration(watch, "--watch"), follow)
+    request = MapsRequest(
+        name,
+        session,
+        form,
+        tuple(change or ()),
+        tuple(delete or ()),
+        parse_duration(watch, "--watch"),
+        follow,
+    )
     return carry_out(request, Console(sys.stdout.buffer, colour))

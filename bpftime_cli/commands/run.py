@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bpftime_cli.app import SETTINGS
+
+File = Annotated[str, typer.Argument(metavar="[FILE]", help="eBPF object or C source.", show_default=False)]
+ProgramName = Annotated[
+    str, typer.Option("--program", metavar="NAME", help="Program of the object.", show_default=False)
+]
+Types = Annotated[
+    str, typer.Option("--btf", metavar="FILE", help="Types of the target, for CO-RE.", show_default=False)
+]
+Mem = Annotated[str, typer.Option("--mem", metavar="HEX", help="Memory, as hex digits.", show_default=False)]
+Hex = Annotated[
+    str,
+    typer.Option(
+        "--hex", metavar="FILE", help="Bytecode as hex digits; - is standard input.", show_default=False
+    ),
+]
+Batch = Annotated[
+    bool,
+    typer.Option("--batch", help="One JSON object a line on standard input.", show_default=False),
+]
 
 EXAMPLES = """Run a program once and print r0 in hex: r1 is the memory's address or 0, r2 its length.
 
@@ -22,13 +42,13 @@ def register(app: typer.Typer) -> None:
     app.command("run", help=EXAMPLES, context_settings=SETTINGS)(run)
 
 
-def run(  # noqa: PLR0913 # one parameter an option is how Typer works
-    file: str = typer.Argument("", metavar="[FILE]", help="eBPF object or C source.", show_default=False),
-    program: str = typer.Option("", "--program", metavar="NAME", help="Program of the object.", show_default=False),
-    btf: str = typer.Option("", "--btf", metavar="FILE", help="Types of the target, for CO-RE.", show_default=False),
-    mem: str = typer.Option("", "--mem", metavar="HEX", help="Memory, as hex digits.", show_default=False),
-    hexfile: str = typer.Option("", "--hex", metavar="FILE", help="Bytecode as hex digits; - is standard input.", show_default=False),
-    batch: bool = typer.Option(False, "--batch", help="One JSON object a line on standard input.", show_default=False),
+def run(
+    file: File = "",
+    program: ProgramName = "",
+    btf: Types = "",
+    mem: Mem = "",
+    hexfile: Hex = "",
+    batch: Batch = False,
 ) -> int:
     """Run a program once on given memory."""
     from bpftime_cli.console import Console
