@@ -56,7 +56,7 @@ def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
         0, "-v", "--verbose", count=True, help="Steps with timings; -vv the plan.", show_default=False
     ),
     stages: str = typer.Option(
-        "", "-d", metavar="STAGE[,STAGE]", help="Print ast, bytecode or all, and go on.", show_default=False
+        "", "-d", metavar="STAGE[,STAGE]", help="Print bytecode, verify, native or all on stderr, and go on.", show_default=False
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Arm, print the plan, take out again.", show_default=False
@@ -103,6 +103,7 @@ def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
     from bpftime_cli.options import check_choice
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.processes import parse_pids
+    from bpftime_cli.pipeline.stages import check_stages
     from bpftime_cli.pipeline.trace import Trace
 
     program, file, params = _program(text, arguments or [])
@@ -125,7 +126,7 @@ def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
         quiet=quiet,
         warnings=not no_warnings,
         verbose=verbose,
-        stages=tuple(s for s in stages.split(",") if s),
+        stages=check_stages(s for s in stages.split(",") if s),
         dry_run=dry_run,
         unsafe=unsafe,
         inject=inject,

@@ -57,6 +57,10 @@ class Trace:
         warnings = programs.verify_all()
         self.console.warn([*script.warnings, *warnings])
         self._note("verified")
+        if self.config.stages:
+            from bpftime_cli.pipeline.stages import show  # lazy: only for -d
+
+            self.console.talk(show(programs, self.config.stages, "rseq").encode())
         name = self.config.session or f"trace-{os.getpid()}"
         session = Session.create(name, tuple(programs.maps.values()))
         self.console.out = open_output(self.config)
