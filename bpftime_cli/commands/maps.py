@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bpftime_cli.app import SETTINGS
-from bpftime_cli.commands.words import Colour, Format, SessionName, check_format
+from bpftime_cli.commands.words import Colour, Format, Pids, SessionName, check_format
 from bpftime_cli.options import check_choice, parse_duration
 
-Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Map, by name or id.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="[NAME[KEY]]", help="Map, by name or id.", show_default=False)]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set an entry.", show_default=False)
 ]
@@ -30,6 +30,7 @@ EXAMPLES = """Print the maps of sessions, change entries, or drain a ring.
 \b
 bpftime maps                     everything
 bpftime maps counts -f json      one map, by name, id, SESSION:NAME or SESSION:ID
+bpftime maps 'counts[4242]'      one entry
 bpftime maps counts --set 7=1    --delete 7
 bpftime maps events --follow     print a ring's records until Ctrl-C
 """
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def maps(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     name: Name = "",
+    pid: Pids = None,
     change: Changes = None,
     delete: Deletes = None,
     watch: Watch = "",
@@ -54,11 +56,15 @@ def maps(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.mapview import MapsRequest
     from bpftime_cli.pipeline.mapview import maps as carry_out
+    from bpftime_cli.pipeline.processes import parse_pids
 
     check_format(form)
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
+    name, _, key = name.removesuffix("]").partition("[")
     request = MapsRequest(
         name,
+        key,
+        parse_pids(tuple(pid or ())),
         session,
         form,
         tuple(change or ()),

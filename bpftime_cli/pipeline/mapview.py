@@ -18,9 +18,14 @@ NAP = 0.02  # seconds between two looks at a ring
 
 @dataclass(frozen=True, slots=True)
 class MapsRequest:
-    """What `maps` was asked. `name`: of a map, with its session before a colon, or an id; empty for all."""
+    """What `maps` was asked. `name`: of a map, with its session before a colon, or an id; empty for all.
+
+    `key`: only this entry. `pids`: only sessions that have probes in one of these processes.
+    """
 
     name: str = ""
+    key: str = ""
+    pids: tuple[int, ...] = ()
     session: str = ""
     format: str = "text"
     set: tuple[str, ...] = ()
@@ -45,7 +50,10 @@ def maps(request: MapsRequest, console: Console) -> int:
     Raises:
         Problem: there is no such map, or it cannot be changed so.
     """
-    with opened(request.session) as sessions:
+    with opened(request.session) as every:
+        sessions = [
+            s for s in every if not request.pids or {t.pid for t in s.meta.targets} & set(request.pids)
+        ]
         found = _find(sessions, request.name)
         if request.set or request.delete:
             _change(found, request)
@@ -54,7 +62,7 @@ def maps(request: MapsRequest, console: Console) -> int:
             return _drain(found[0], request, console)
         with interrupts() as pressed:
             while True:
-                _print(found, request.format, console)
+                _print(found, request, console)
                 if not request.watch or pressed:
                     return 0
                 time.sleep(request.watch)
@@ -92,12 +100,14 @@ def _find(sessions: list[OpenSession], text: str) -> list[FoundMap]:
     return found
 
 
-def _print(found: list[FoundMap], form: str, console: Console) -> None:
-    out = renderer(console, form)
+def _print(found: list[FoundMap], request: MapsRequest, console: Console) -> None:
+    out = renderer(console, request.format)
     for one in found:
         if not one.loaded.session.maps[one.name].is_ring:
             view = one.loaded.session.view(one.name)
-            out.write(map_event(one.name, view, one.loaded.programs.object.btf))
+            btf = one.loaded.programs.object.btf
+            key = encode(btf, view.spec.key_type, view.spec.key_size, request.key) if request.key else None
+            out.write(map_event(one.name, view, btf, key))
     out.finish()
     console.out.flush()
 

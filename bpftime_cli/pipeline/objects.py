@@ -224,7 +224,7 @@ def reopen(folder: SessionFolder, region: Region, kept: KeptObject) -> Loaded:
     if EVENTS in kept.maps:
         programs.maps[EVENTS] = MapSpec(EVENTS, MapKind.RINGBUF, 0, 0, TEXT_RING)
     session = Session(region)
-    cpus = region.get("cpus")
+    cpus = possible_cpus()
     for name, where in kept.maps.items():
         if name not in programs.maps:
             raise Problem(

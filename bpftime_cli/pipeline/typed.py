@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from runtime.btf.render import number_text, value_of
 from runtime.btf.types import SIGNED, Btf, Kind, Type
 from runtime.errors import Problem
-from runtime.events import Event, MapData, Value
+from runtime.events import Event, MapData, Value, text_of
 from runtime.maps.layout import ARRAYS, PER_CPU, up
 from runtime.maps.reader import MapView
 from runtime.maps.spec import MapKind, MapSpec
@@ -23,16 +23,30 @@ def is_section(spec: MapSpec) -> bool:
     return spec.kind == MapKind.ARRAY and spec.max_entries == 1 and spec.name.startswith((".", "$"))
 
 
-def map_event(name: str, view: MapView, btf: Btf | None) -> Event:
-    """Return a map's contents as an event; of longer arrays without the entries that are all zero."""
+def map_event(name: str, view: MapView, btf: Btf | None, key: bytes | None = None) -> Event:
+    """Return a map's contents, or one entry, as an event; of longer arrays without what is all zero.
+
+    Raises:
+        Problem: there is no such key.
+    """
     spec = view.spec
-    items: Iterable[tuple[bytes, bytes]] = view.items()
-    if spec.kind in ARRAYS and spec.max_entries > 1:
-        items = [(key, value) for key, value in items if any(value)]
-    rows = tuple((_key(spec, btf, key), _values(spec, btf, value)) for key, value in items)
+    items: Iterable[tuple[bytes, bytes]] = view.items() if key is None else _entry(view, btf, key)
+    if key is None and spec.kind in ARRAYS and spec.max_entries > 1:
+        items = [(k, value) for k, value in items if any(value)]
+    rows = tuple((_key(spec, btf, k), _values(spec, btf, value)) for k, value in items)
     if is_section(spec):
         return Event("map", MapData(name, False, ((None, rows[0][1]),)))
     return Event("map", MapData(name, True, tuple(sorted(rows, key=_order))))
+
+
+def _entry(view: MapView, btf: Btf | None, key: bytes) -> list[tuple[bytes, bytes]]:
+    value = view.get(key)
+    if value is None:
+        text = text_of(_key(view.spec, btf, key)).decode("utf-8", "replace")
+        raise Problem(
+            f"map '{view.spec.name}' has no key {text}", hint=f"bpftime maps {view.spec.name} shows all"
+        )
+    return [(key, value)]
 
 
 def _order(row: tuple[Value, Value]) -> tuple[bool, int, str]:

@@ -95,7 +95,7 @@ class Meta:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Meta:
         """Return what a file says; raises KeyError, TypeError or ValueError where it is not ours."""
-        if data["version"] != VERSION:
+        if data["version"] != VERSION or len(bytes.fromhex(data["id"])) != 16:
             raise ValueError
         objects = tuple(
             KeptObject(
@@ -255,7 +255,7 @@ class SessionFolder:
             Problem: the session is gone, or the file is not ours.
         """
         try:
-            with open(os.open(self.path / META, O_READ), "rb") as file:  # noqa: PTH123 # follows no link
+            with open(os.open(self.path / META, O_READ), "rb") as file:  # follows no link
                 return Meta.from_json(json.loads(file.read(64 << 20)))
         except FileNotFoundError:
             raise gone(self.name) from None
@@ -269,7 +269,7 @@ class SessionFolder:
         """Replace the description."""
         scratch = self.path / f".{META}.{os.getpid()}"
         scratch.unlink(missing_ok=True)
-        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:  # noqa: PTH123
+        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(meta.to_json())
         scratch.rename(self.path / META)
 
@@ -289,7 +289,7 @@ class SessionFolder:
         place.mkdir(mode=0o700, exist_ok=True)
         if not (place / digest).is_file():
             scratch = place / f".{digest}.{os.getpid()}"
-            with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123
+            with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(data)
             scratch.rename(place / digest)
         return digest
@@ -301,7 +301,7 @@ class SessionFolder:
             Problem: it is gone or was changed.
         """
         try:
-            with open(os.open(self.path / "objects" / digest, O_READ), "rb") as file:  # noqa: PTH123
+            with open(os.open(self.path / "objects" / digest, O_READ), "rb") as file:
                 data = file.read()
         except OSError as error:
             raise Problem(

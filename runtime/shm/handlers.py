@@ -37,7 +37,7 @@ class LinkState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProgramEntry:
-    """A loaded program: `context` is its kind's number, `sha256` names the object file in the session's folder."""
+    """A loaded program: `context` is its kind's number, `sha256` names the object file in the folder."""
 
     id: int
     name: str
@@ -67,7 +67,7 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A program attached to a place in one process; `start` tells the process from a later one of the same pid."""
+    """A program attached to a place in one process; `start` tells it from a later one of the same pid."""
 
     id: int
     program: int
@@ -88,6 +88,11 @@ class Handlers:
         self.region = region
         self._base = region.get("handler_table")
         self._count = min(region.get("handler_count"), protocol.HANDLERS)
+        if self._base + self._count * protocol.HANDLER.size > region.size:
+            raise Problem(
+                f"session '{region.name}' is damaged: its handlers lie outside of its region",
+                hint="bpftime detach --all --unload removes it",
+            )
 
     @contextmanager
     def editing(self) -> Iterator[None]:
@@ -118,8 +123,10 @@ class Handlers:
         """Take an entry; returns its id and offset."""
         number = self._last_id() + 1
         if number > self._count:
-            raise Problem(f"the session has had more than {self._count} handlers",
-                          hint="start a new one: --session NAME")
+            raise Problem(
+                f"the session has had more than {self._count} handlers",
+                hint="start a new one: --session NAME",
+            )
         at = self._base + (number - 1) * protocol.HANDLER.size
         with self.editing():
             protocol.HANDLER.put(self.region.buffer, "kind", kind, at)
@@ -166,14 +173,18 @@ class Handlers:
         self._put(protocol.HANDLER, at, state=LinkState.PENDING)
         return number
 
-    def set_link(self, number: int, state: LinkState, *, sites: int = 0, refused: int = 0, error: int = 0) -> None:
+    def set_link(
+        self, number: int, state: LinkState, *, sites: int = 0, refused: int = 0, error: int = 0
+    ) -> None:
         """Record what became of a link."""
         at = self._base + (number - 1) * protocol.HANDLER.size
         self._put(protocol.LINK, at, sites=sites, refused=refused, error=error)
         self._put(protocol.HANDLER, at, state=state)
 
     def remove(self, number: int) -> None:
-        """Free an entry; its id stays used."""
+        """Free an entry; its id stays used. A wrong number does nothing: targets can write the region."""
+        if not 0 < number <= self._count:
+            return
         at = self._base + (number - 1) * protocol.HANDLER.size
         with self.editing():
             self.region.buffer[at : at + protocol.HANDLER.size] = bytes(protocol.HANDLER.size)
@@ -183,15 +194,28 @@ class Handlers:
     def programs(self) -> list[ProgramEntry]:
         """Return all programs."""
         buffer, get = self.region.buffer, protocol.PROGRAM.get
-        return [ProgramEntry(protocol.HANDLER.get(buffer, "id", at), self._name(at), get(buffer, "type", at),
-                             get(buffer, "instructions", at), protocol.PROGRAM.text(buffer, "sha256", at))
-                for at in self._used(Kind.PROGRAM)]
+        return [
+            ProgramEntry(
+                protocol.HANDLER.get(buffer, "id", at),
+                self._name(at),
+                get(buffer, "type", at),
+                get(buffer, "instructions", at),
+                protocol.PROGRAM.text(buffer, "sha256", at),
+            )
+            for at in self._used(Kind.PROGRAM)
+        ]
 
     def maps(self) -> list[MapEntry]:
         """Return all maps whose header lies inside the region."""
         buffer = self.region.buffer
-        found = [MapEntry(protocol.HANDLER.get(buffer, "id", at), self._name(at), protocol.MAP_ENTRY.get(buffer, "header", at))
-                 for at in self._used(Kind.MAP)]
+        found = [
+            MapEntry(
+                protocol.HANDLER.get(buffer, "id", at),
+                self._name(at),
+                protocol.MAP_ENTRY.get(buffer, "header", at),
+            )
+            for at in self._used(Kind.MAP)
+        ]
         return [m for m in found if 0 < m.header < self.region.size - 256]
 
     def events(self) -> dict[int, EventEntry]:
@@ -200,7 +224,11 @@ class Handlers:
         found = {}
         for at in self._used(Kind.PERF_EVENT):
             place, size = get(buffer, "text", at), get(buffer, "text_bytes", at)
-            text = bytes(buffer[place : place + size]).decode(errors="replace") if place + size <= self.region.size else ""
+            text = (
+                bytes(buffer[place : place + size]).decode(errors="replace")
+                if place + size <= self.region.size
+                else ""
+            )
             number = protocol.HANDLER.get(buffer, "id", at)
             found[number] = EventEntry(number, get(buffer, "type", at), get(buffer, "pid", at), text)
         return found
@@ -214,6 +242,18 @@ class Handlers:
             names = ("program", "event", "cookie", "pid", "start", "sites", "refused")
             program, event, cookie, pid, start, sites, refused = (get(buffer, n, at) for n in names)
             known = LinkState(state) if state in LinkState._value2member_map_ else LinkState.FAILED
-            found.append(Link(protocol.HANDLER.get(buffer, "id", at), program, event, cookie, pid, start, sites,
-                              refused, known, get(buffer, "error", at)))
+            found.append(
+                Link(
+                    protocol.HANDLER.get(buffer, "id", at),
+                    program,
+                    event,
+                    cookie,
+                    pid,
+                    start,
+                    sites,
+                    refused,
+                    known,
+                    get(buffer, "error", at),
+                )
+            )
         return found

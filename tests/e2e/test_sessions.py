@@ -146,7 +146,11 @@ def test_detached_ring_is_read_by_another_command(shell: Shell) -> None:
         assert shell("maps", "own:ring") == "", "records are read once"
         shell("maps", "counts", "--set", "7=9")
         assert shell.rows("maps", "counts")[0]["data"]["counts"]["7"] == 9
+        assert shell("maps", "counts[7]") == "counts[7]: 9\n"
+        assert shell("maps", "counts[7]", "-p", str(target.pid)) == "counts[7]: 9\n"
         shell("maps", "counts", "--delete", "7")
+        shell("maps", "counts[7]", status=1)
+        assert "map 'counts' has no key 7" in shell.err
         assert "7" not in shell.rows("maps", "counts")[0]["data"]["counts"]
         shell("detach", "--all", "--unload")
     assert shell.sessions() == []
@@ -184,9 +188,12 @@ def test_list_cleans_up_after_a_killed_tracer(shell: Shell, foreground: str) -> 
 def test_a_live_session_elsewhere_is_left_alone(shell: Shell, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir(mode=0o700)
-    with Running(build("loop"), "1", "1000") as target, Tracer(
-        ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
-    ) as tracer:
+    with (
+        Running(build("loop"), "1", "1000") as target,
+        Tracer(
+            ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @ = count(); }"), env=shell.env
+        ) as tracer,
+    ):
         assert bpftime("list", env=environment(XDG_RUNTIME_DIR=str(other))).stderr == b""
         assert target.work()["calls"] == 1000
         assert "@: 1000" in tracer.end().out
@@ -281,3 +288,43 @@ def test_doctor_has_nothing_against_this_machine(shell: Shell) -> None:
     assert "FAIL" not in {row["level"] for row in rows}
     assert all(row["do"] for row in rows if row["level"] != "ok")
     assert "do: bpftime list" in shell("doctor", "-p", "999999", status=1)
+
+
+def test_damaged_descriptions_are_said_and_nothing_falls_over(shell: Shell) -> None:
+    shell("load", str(shell.object))
+    meta = shell.runtime / "bpftime" / "default" / "meta.json"
+    good = meta.read_text()
+    for text in (
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        good.replace('"id": "', '"id": "zz'),
+        good.replace('"offset"', '"of"'),
+    ):
+        meta.write_text(text)
+        shell("list")
+        assert "cannot be read" in shell.err
+        shell("maps", "counts", status=1)
+        shell("load", str(shell.object), status=1)
+        assert "cannot be read" in shell.err
+    meta.write_text(good)
+    region = shell.runtime / "bpftime" / "default" / "region"
+    data = bytearray(region.read_bytes())
+    for start in (
+        16,
+        64,
+        72,
+        96,
+        104,
+        4096 + 65536,
+    ):  # size, top, CPUs, handlers, their number, their entries
+        damaged = bytearray(data)
+        damaged[start : start + 4096] = b"\xfe" * 4096
+        region.write_bytes(damaged)
+        for command in (("list",), ("maps",), ("detach", "1"), ("attach", "on_step", "-p", "999999")):
+            done = bpftime(*command, env=shell.env)
+            assert done.returncode in (0, 1, 3), (start, command, done.stderr)
+            assert b"BUG" not in done.stderr, (start, command, done.stderr)
+    region.write_bytes(data)
