@@ -49,7 +49,7 @@ class PrivateData(ABC):
 
 @dataclass(frozen=True, slots=True)
 class FunctionData(PrivateData):
-    """A function probe's place: `MODULE:OFFSET` (file offset), `MODULE:SYMBOL[+OFFSET]`, or an absolute address.
+    """A function probe's place: `MODULE:OFFSET` (file offset), `MODULE:SYMBOL[+OFFSET]`, or an address.
 
     `module` is empty for an absolute address, which is then `offset`. `semaphore` is a file offset, 0 none.
     """

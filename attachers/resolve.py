@@ -65,7 +65,7 @@ def _found_in_path(name: str) -> str:
 
 def _same_file(module: Module, path: str) -> bool:
     try:
-        status = os.stat(path)  # noqa: PTH116 # a path of the user, checked by inode only
+        status = os.stat(path)  # a path of the user, checked by inode only
     except (OSError, ValueError):
         return False
     return (

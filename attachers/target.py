@@ -1,4 +1,4 @@
-"""One traced process: its modules, the agent's state in it, and the two things done to it, apply and remove."""
+"""One traced process: its modules, the agent's state in it, and what is done to it, apply and remove."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
@@ -119,7 +120,7 @@ class Target:
         theirs = protocol.STATE.text(self.head, "build_id").rstrip(b"\0")
         if theirs != ours[: len(theirs)]:
             raise TargetProblem(
-                f"the agent in {self.pid} is build {theirs.decode(errors='replace')}, this is {ours.decode()}",
+                f"the agent in {self.pid} is build {theirs.decode(errors='replace')}, ours {ours.decode()}",
                 hint="detach with the version that attached",
             )
         self.read_tables()
@@ -272,7 +273,7 @@ class Target:
     def _free_places(self, low: int, high: int, length: int) -> list[int]:
         """Return addresses of free gaps near a range: downwards first, as libraries are mapped downwards."""
         taken = sorted((m.start, m.end) for m in read_maps(self.pid))
-        gaps = [(a[1], b[0]) for a, b in zip(taken, taken[1:], strict=False)]
+        gaps = [(a[1], b[0]) for a, b in pairwise(taken)]
         if taken and taken[0][0] > 1 << 16:
             gaps.insert(0, (1 << 16, taken[0][0]))
         below = [((end - length) & -ARENA_STEP) for start, end in gaps if end <= low]

@@ -1,4 +1,4 @@
-"""Start: checks that our own packages are ours, answers what needs no command, shows errors, gives the status."""
+"""Start: checks that our own packages are ours, answers what needs no command, shows errors."""
 
 from __future__ import annotations
 

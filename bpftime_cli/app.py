@@ -1,6 +1,8 @@
-"""The tree of commands. Each is one file in `commands/`, imported only for its options; work is imported later."""
+"""The tree of commands. Each is one file in `commands/`, imported for its options; work is imported later."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
@@ -14,7 +16,7 @@ class CommandWithTarget(TyperCommand):
     When the first word behind `--` begins with `--`, these are parameters of the script, as in bpftrace.
     """
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 # Click's is private
         """Cut the arguments at the first `--`."""
         if "--" in args:
             cut = args.index("--")
@@ -44,8 +46,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def top(
-    version: bool = typer.Option(False, "-V", "--version", help="Print the version and exit.", callback=_version,
-                                 is_eager=True),
+    version: bool = typer.Option(
+        False, "-V", "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
 ) -> None:
     """Trace programs from user space: bpftrace's language, without root and without kernel eBPF."""
     del version

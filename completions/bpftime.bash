@@ -169,6 +169,10 @@ _bpftime_choose() {
         _bpftime_words "text json" "$3"
         return
         ;;
+    maps:-p | maps:--pid)
+        _bpftime_value "pid" "$3"
+        return
+        ;;
     maps:--set)
         _bpftime_value "" "$3"
         return
@@ -229,7 +233,7 @@ _bpftime_choose() {
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;
         list) _bpftime_words "-p --pid --links --processes --session -v --verbose -f --format -h --help" "$3" ;;
-        maps) _bpftime_words "--set --delete --watch --follow --session -f --format --color -h --help" "$3" ;;
+        maps) _bpftime_words "-p --pid --set --delete --watch --follow --session -f --format --color -h --help" "$3" ;;
         check) _bpftime_words "-f --format -h --help" "$3" ;;
         run) _bpftime_words "--program --btf --mem --hex --batch -h --help" "$3" ;;
         doctor) _bpftime_words "-p --pid -f --format -h --help" "$3" ;;

@@ -1,1 +1,1 @@
-"""eBPF itself and what runs in the target: language, objects, verifier, compiler, maps, shared memory, agent."""
+"""eBPF itself and what runs in the target: language, objects, verifier, compiler, maps, memory, agent."""

@@ -142,7 +142,7 @@ class Borrowed:
             self.tracee.set_registers(self.saved)
 
     def use_landing(self, at: int, stack: int, *, write: bool = True) -> None:
-        """Make `at` the landing (executable memory of `LANDING_BYTES`); `stack` is the top of our stack, 0 the thread's own."""
+        """Make `at` the landing (`LANDING_BYTES`, executable); `stack` is the top of our stack, else 0."""
         if write:
             after = resumed(self.saved)
             registers = b"".join(struct.pack("<Q", after[name] & MASK) for name in SAVED_NAMES)

@@ -93,7 +93,7 @@ _HELLO = struct.Struct("<IiQQQQ")
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What only the tracer can find out about the agent's process; `KEEP` as `start` only asks for the state."""
+    """What only the tracer can find out about the agent's process; `start` KEEP only asks for it."""
 
     start: int = KEEP
     rseq_offset: int = 0

@@ -120,7 +120,7 @@ class Tracee:
                 )
 
     def rseq_pointer(self) -> int:
-        """Return the address of the thread's `struct rseq`, 0 when none is registered or the kernel cannot tell."""
+        """Return the address of the thread's `struct rseq`, 0 for none or when the kernel cannot tell."""
         data = ctypes.create_string_buffer(24)
         try:
             self._ptrace(GET_RSEQ, 24, ctypes.addressof(data))

@@ -1,4 +1,4 @@
-"""A visit: one thread of the target is borrowed, serves our frames, and goes on. Nothing stays but mappings."""
+"""A visit: one thread of the target is borrowed, serves our frames, and goes on; only mappings stay."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Visitor:
         return replies
 
     def _arrive(self, thread: Borrowed) -> tuple[int, loader.Landing]:
-        """Return the address of the agent's visit function and the landing, made first where they are missing."""
+        """Return the address of the agent's visit function and the landing, made where they are missing."""
         maps = read_maps(self.pid)
         state = find_state(self.pid)
         head = self.memory.read(state, protocol.STATE.size) if state else b""
@@ -132,7 +132,7 @@ class _Lock:
 
 
 def target_facts(pid: int, memory: Memory, start: int) -> Hello:
-    """Return what only the tracer can find out: where struct rseq lies from fs base, the vDSO, the start time.
+    """Return what only the tracer can find out: where struct rseq lies from fs base, the vDSO, the start.
 
     glibc exports `__rseq_offset` and `__rseq_size` from its loader (glibc manual, Restartable Sequences).
     """

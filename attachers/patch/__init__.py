@@ -1,1 +1,1 @@
-"""What will be written where: sites, displaced instructions, thunks, exits, and the plan that holds them all."""
+"""What will be written where: sites, displaced instructions, thunks, exits, and the plan of them all."""

@@ -31,7 +31,9 @@ def apply(target: Target, plan: AttachPlan) -> None:
         TargetProblem: the process cannot be reached any more.
     """
     writes = [
-        _write(target, at, code, used) for start, whole, used in plan.chunks for at, code in _pieces(start, whole)
+        _write(target, at, code, used)
+        for start, whole, used in plan.chunks
+        for at, code in _pieces(start, whole)
     ]
     if plan.reads_memory and may_catch_faults(target.pid):
         writes.append(Request(Op.FAULTS, struct.pack("<I", 1)))
@@ -49,7 +51,7 @@ def apply(target: Target, plan: AttachPlan) -> None:
 
 
 def may_catch_faults(pid: int) -> bool:
-    """Return whether our fault handler may be installed: the program has none and no thread blocks the signals.
+    """Return whether our fault handler may be installed: the program has none, no thread blocks them.
 
     A fault while the signal is blocked would end the process (signal(7)), so such programs are read by
     system calls.
@@ -168,8 +170,8 @@ def remove(
     """Take out the thunks of a session (None: of all sessions), or only those of some of its links.
 
     Returns the number of thunks taken out. Sites without a thunk get their own bytes back; a whole session's
-    shared memory is unmapped as well, once no thread can be inside code that uses it. `wait`: give padding and
-    arenas back too, which takes until every thread was seen elsewhere; else a later plan or visit does.
+    shared memory is unmapped as well, once no thread can be inside code that uses it. `wait`: give padding
+    and arenas back too, which takes until every thread was seen elsewhere; else a later plan or visit does.
 
     Raises:
         TargetProblem: the process cannot be reached.
@@ -214,7 +216,7 @@ def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) ->
 def _close_gaps(
     nodes: list[Node], kept: list[Node], relinks: list[tuple[int, int]], heads: list[tuple[int, int]]
 ) -> None:
-    """Note the jumps to change so that each kept thunk goes on to the next kept one, the last to the site's own work."""
+    """Note the jumps to change so that each kept thunk goes on to the next kept one, the last to its site."""
     own_work = nodes[-1].base
     for index, node in enumerate(kept):
         following = kept[index + 1] if index + 1 < len(kept) else None

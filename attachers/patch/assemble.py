@@ -83,7 +83,7 @@ class Code:
         self.bytes += b"\xe9" + self._relative(target, 5)
 
     def jump_aligned(self, target: int) -> int:
-        """Append a jump whose displacement is 4-byte aligned (so it can be changed live); returns its address."""
+        """Append a jump whose displacement is 4-byte aligned (to be changed live); returns its address."""
         while (self.here + 1) % 4:
             self.bytes += b"\x90"
         self.jump(target)

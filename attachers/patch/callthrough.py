@@ -14,8 +14,8 @@ from attachers.patch.function import Function
 
 # They look at their caller's address or save the stack for later.
 NEVER = frozenset(
-    "setjmp _setjmp __sigsetjmp sigsetjmp vfork __vfork getcontext swapcontext makecontext dlopen dlsym dlvsym "
-    "dlmopen __libc_start_main _start clone __clone clone3 _dl_runtime_resolve".split()
+    "setjmp _setjmp __sigsetjmp sigsetjmp vfork __vfork getcontext swapcontext makecontext dlopen dlsym "
+    "dlvsym dlmopen __libc_start_main _start clone __clone clone3 _dl_runtime_resolve".split()
 )
 
 _STACK = re.compile(r"\[(rsp|rbp)(?: \+ r\w+(?:\*\d)?)?( [+-] (?:0x[0-9a-f]+|\d+))?\]")
@@ -58,7 +58,7 @@ class _Depths:
             return None
         if i.operands == "rbp, rsp" and i.base == "mov":
             frame = moved
-        elif i.base == "pop" and i.operands == "rbp" or i.base == "leave":
+        elif (i.base == "pop" and i.operands == "rbp") or i.base == "leave":
             frame = None
         return moved, frame
 

@@ -18,7 +18,7 @@ _SHORT_BRANCH = re.compile(rb"[\x70-\x7f\xeb\xe0-\xe3]")  # jcc, jmp, loop, jrcx
 
 @dataclass
 class Function:
-    """A function's code as it is in memory now. `start` and `size` in the target; `tail` are the bytes behind it.
+    """A function's code as it is in memory now. `start` and `size` in the target; `tail`: bytes behind it.
 
     `others` are ranges that belong to it as well (`name.cold`): jumps there are no exits.
     """
@@ -100,10 +100,10 @@ class Function:
         """Return the jumps by which it may leave: tail calls, direct or through a register or memory."""
         found = []
         for i in self.instructions:
-            if i.base == "jmp" and i.target is None and not i.mnemonic.startswith("notrack"):
-                found.append(i)
-            elif i.target is not None and i.base != "call" and not self.owns(i.target):
-                found.append(i)
+            is_indirect = i.base == "jmp" and i.target is None and not i.mnemonic.startswith("notrack")
+            leaves = i.target is not None and i.base != "call" and not self.owns(i.target)
+            if is_indirect or leaves:
+                found.append(i)  # noqa: PERF401 # two conditions with names
         return found
 
     @cached_property

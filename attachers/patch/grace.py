@@ -24,8 +24,8 @@ SLOT = 5
 def settle(target: Target, patience: float = PATIENCE) -> bool:
     """Give padding back and let arenas be filled anew, as far as no thread can stand there.
 
-    Returns whether no thread can be inside a thunk that was taken out: what it used may then be unmapped. What
-    is not clear within `patience` seconds stays for a later visit.
+    Returns whether no thread can be inside a thunk that was taken out: what it used may then be unmapped.
+    What is not clear within `patience` seconds stays for a later visit.
     """
     waiting = [s for s in target.sites if s.state == SiteState.REMOVED]
     watch = _Watch(target, [s.hole for s in waiting if s.hole])
@@ -44,7 +44,7 @@ def settle(target: Target, patience: float = PATIENCE) -> bool:
 
 
 class _Watch:
-    """Which threads may still stand in holes (`near_holes`) or in thunks (`in_thunks`): tid → CPU ns to reach."""
+    """Threads that may stand in holes (`near_holes`) or in thunks (`in_thunks`): tid → CPU ns to reach."""
 
     def __init__(self, target: Target, holes: list[int]) -> None:
         self._pid = target.pid

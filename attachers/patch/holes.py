@@ -58,7 +58,7 @@ class Holes:
         return True
 
     def take(self, site: int) -> int:
-        """Return the nearest free slot for a two-byte jump at `site`, 0 when there is none; it is then in use."""
+        """Return the nearest free slot for a two-byte jump at `site`, 0 for none; it is then in use."""
         if site in self._kept:
             return self._kept[site]
         end = site + 2

@@ -17,7 +17,6 @@ from runtime.errors import AttachProblem
 from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 
-
 EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
 
 
@@ -103,7 +102,7 @@ class AttachPlan:
 
     `chunks`: code to write as (address, bytes, bytes of its arena then in use). `sites_of`: addresses of the
     sites of each link. `frames`: addresses of unwind entries to register, with the links whose thunks need
-    them. `reads_memory`: programs read what pointers point to. `refused`: links that cannot be placed, with the reason.
+    them. `reads_memory`: programs read what pointers point to. `refused`: links without a place, and why.
     """
 
     pid: int

@@ -15,7 +15,6 @@ from attachers.patch.grace import settle
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
-from attachers.patch.unwind import unwind_entries
 from attachers.patch.thunk import (
     Moment,
     Run,
@@ -25,6 +24,7 @@ from attachers.patch.thunk import (
     emit_swap,
     emit_way_back,
 )
+from attachers.patch.unwind import unwind_entries
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import SiteState
@@ -54,7 +54,7 @@ class Spot:
 
 @dataclass
 class Planner:
-    """Plans for one process and one session. `swap`: return addresses may be replaced where nothing else works."""
+    """Plans for one process and one session. `swap`: return addresses may be replaced if need be."""
 
     target: Target
     session: Session
@@ -111,7 +111,7 @@ class Planner:
     # --- choosing ---
 
     def _choose_with_more_holes(self, probe: Probe) -> list[Spot]:
-        """Choose; where there is no room, look for padding inside the neighbouring functions and try again."""
+        """Choose; where there is no room, look for padding inside the neighbouring functions and retry."""
         try:
             return self._choose(probe)
         except AttachProblem as problem:
@@ -159,7 +159,7 @@ class Planner:
         if function.is_whole and not function.returns and not function.leaves:
             raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
         raise reason or AttachProblem(
-            f"the returns of {function.name} cannot be probed: it leaves by a jump and looks at its caller's stack",
+            f"the returns of {function.name} cannot be probed: it leaves by a jump and reads the caller's stack",
             errno=95,
             hint="probe its entry, or add --allow-return-swap",
         )
@@ -176,7 +176,7 @@ class Planner:
         return self._functions[probe.address]
 
     def _padding(self, probe: Probe, tail: bytes) -> bytes:
-        """Return the bytes behind a function that can only be padding: up to the next 16-byte border or function."""
+        """Return the bytes behind a function that can only be padding: up to a 16-byte border or function."""
         end = probe.address + probe.size
         room = -end % 16
         following = self._ranges_of(probe.module).next_start(end - probe.module.bias)
@@ -281,7 +281,7 @@ class Planner:
     def _thunk(
         self, code: Code, spot: Spot, entry: int, plan: AttachPlan, taken: dict[int, SiteEntry]
     ) -> int:
-        """Append one thunk with its head; returns where it starts. A thunk that is there already follows it."""
+        """Append one thunk with its head; returns where it starts. One that is there already follows."""
         following = self._following(plan, spot, taken)
         onward = following + self._inner(plan, code, following) if following else 0
         code.raw(b"\xcc" * (-code.here % 16))
@@ -332,7 +332,7 @@ class Planner:
         return old.thunk
 
     def _inner(self, plan: AttachPlan, code: Code, thunk: int) -> int:
-        """Return where another thunk is entered by one before it: behind displaced instructions that have run."""
+        """Return where another thunk is entered by one before it: behind displaced instructions."""
         head = thunk - protocol.THUNK.size
         if code.base <= head < code.here:
             return protocol.THUNK.get(code.bytes, "inner", head - code.base)

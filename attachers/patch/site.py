@@ -1,8 +1,8 @@
 """Where one probe can be placed: the choice of a single instruction to replace.
 
 A site is one existing instruction: of five bytes or more (`jmp rel32` over it), or of two with a hole near by
-(`jmp rel8` into the hole, from there `jmp rel32`). Nobody can stand inside it and no branch can land in it, so
-it is patched while threads run. Its first two bytes lie in one 64-byte line, else two cores could see halves.
+(`jmp rel8` into the hole, from there `jmp rel32`). Nobody can stand inside it and no branch can land in it,
+so it is patched while threads run. Its first two bytes lie in one 64-byte line, else two cores could see halves.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def choose_at(function: Function, address: int, holes: Holes) -> Place:
 
 
 def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
-    """Return the site for a probe at one `ret`: with its padding, or an instruction of the straight run before it.
+    """Return the site for a probe at one `ret`: with its padding, or an instruction that leads to it.
 
     Raises:
         AttachProblem: neither is possible.
@@ -180,7 +180,7 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
 
 
 def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
-    """Return the instructions before `ret` that always lead to it: no branch lands behind the first of them."""
+    """Return the instructions before `ret` that always lead to it: no branch lands among them."""
     run: list[Instruction] = []
     index = function.instructions.index(ret)
     if ret.address in function.targets:

@@ -1,4 +1,4 @@
-"""Thunks: code in an arena that saves what must be saved, runs a program and goes on as the target would have.
+"""Thunks: code in an arena that saves what must be saved, runs a program and goes on as the target would.
 
 A compiled program keeps every register but r11 and the flags. r11 is saved always: callers compiled with
 GCC's -fipa-ra may rely on any register a function is known not to touch. At function entry and exit the
@@ -177,8 +177,8 @@ def emit_call_through(
 ) -> tuple[int, int]:
     """Append a thunk that calls the function's body and runs `after` when it comes back.
 
-    `onward`: the thunk that the body starts with, 0 for the displaced instructions. Returns the address of the
-    jump to `onward` (0 when the displaced instructions are inline) and of what does the site's own work.
+    `onward`: the thunk that the body starts with, 0 for the displaced instructions. Returns the address of
+    the jump to `onward` (0 when the displaced instructions are inline) and of what does the site's own work.
     """
     if place.walked:
         frame_slot = _frame_slot(place)
@@ -210,7 +210,7 @@ def emit_call_through(
 def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward: int) -> tuple[int, int]:
     """Append a thunk that replaces the return address by the address of code that runs the program.
 
-    `agent`: addresses of `swap_enter` and `swap_leave`. `onward` and the result are those of `emit_call_through`.
+    `agent`: addresses of `swap_enter` and `swap_leave`. `onward` and result: as `emit_call_through`.
     """
     entry = Code(code.here)
     saved = ("r11", "rax", "rdi", "rsi")
@@ -236,7 +236,7 @@ def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward
 
 
 def _emit_return(code: Code, place: Place, run: Run, leave: int) -> None:
-    """Append where the function returns to: the true address goes back into its slot, then the program runs."""
+    """Append where the function returns to: the true address goes back, then the program runs."""
     code.move_stack_pointer(-8)
     for register in ("r11", "rax", "rdi"):
         code.push(register)

@@ -13,7 +13,7 @@ _RSP, _RETURN = 7, 16  # DWARF register numbers, System V ABI AMD64
 
 
 def unwind_entries(start: int, size: int) -> bytes:
-    """Return a CIE, an FDE for [start, start + size) and the terminator: place it at an address aligned to 8."""
+    """Return a CIE, an FDE for [start, start + size) and the terminator, to lie at a multiple of 8."""
     rules = bytes([0x0C, _RSP, 16, 0x80 | _RETURN, 1])  # CFA = rsp + 16; return address at CFA - 8
     head = struct.pack("<IB3sBBBBB", 0, 1, b"zR\0", 1, 0x78, _RETURN, 1, _ABSOLUTE)
     cie = _record(head + rules)

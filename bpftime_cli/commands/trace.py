@@ -56,7 +56,11 @@ def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
         0, "-v", "--verbose", count=True, help="Steps with timings; -vv the plan.", show_default=False
     ),
     stages: str = typer.Option(
-        "", "-d", metavar="STAGE[,STAGE]", help="Print bytecode, verify, native or all on stderr, and go on.", show_default=False
+        "",
+        "-d",
+        metavar="STAGE[,STAGE]",
+        help="Print bytecode, verify, native or all on stderr, and go on.",
+        show_default=False,
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Arm, print the plan, take out again.", show_default=False

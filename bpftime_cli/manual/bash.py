@@ -93,7 +93,12 @@ def write(commands: tuple[Command, ...]) -> str:
 
 def _value(command: Command, option: Option) -> list[str]:
     patterns = " | ".join(f"{command.name}:{name}" for name in option.names)
-    return [f"    {patterns})", f"        {_action(option.kind, option.words)}", "        return", "        ;;"]
+    return [
+        f"    {patterns})",
+        f"        {_action(option.kind, option.words)}",
+        "        return",
+        "        ;;",
+    ]
 
 
 def _action(kind: str, words: tuple[str, ...]) -> str:

@@ -20,10 +20,19 @@ def write(commands: tuple[Command, ...]) -> str:
     """Return the file."""
     parts = [HEAD]
     for command in commands:
-        parts.append(f"complete -c bpftime -n __fish_use_subcommand -a {command.name} -d {_quoted(command.summary)}")
+        parts.append(
+            f"complete -c bpftime -n __fish_use_subcommand -a {command.name} -d {_quoted(command.summary)}"
+        )
         seen = f"-n '__fish_seen_subcommand_from {command.name}'"
-        parts += [f"complete -c bpftime {seen}{_names(option)}{_value(option)} -d {_quoted(option.help)}" for option in command.options]
-        parts += [f"complete -c bpftime {seen}{_positional(a.kind, a.words)}" for a in command.arguments[:1] if a.kind]
+        parts += [
+            f"complete -c bpftime {seen}{_names(option)}{_value(option)} -d {_quoted(option.help)}"
+            for option in command.options
+        ]
+        parts += [
+            f"complete -c bpftime {seen}{_positional(a.kind, a.words)}"
+            for a in command.arguments[:1]
+            if a.kind
+        ]
     return "\n".join([*parts, ""])
 
 
@@ -41,7 +50,12 @@ def _value(option: Option) -> str:
 def _positional(kind: str, words: tuple[str, ...]) -> str:
     if words:
         return f" -a '{' '.join(words)}'"
-    simple = {"file": " -F", "dir": " -a '(__fish_complete_directories)'", "command": " -a '(__fish_complete_command)'", "": ""}
+    simple = {
+        "file": " -F",
+        "dir": " -a '(__fish_complete_directories)'",
+        "command": " -a '(__fish_complete_command)'",
+        "": "",
+    }
     return simple.get(kind, f" -a '(__bpftime_dynamic {kind})'")
 
 

@@ -23,17 +23,33 @@ def write(commands: tuple[Command, ...]) -> str:
     for command in commands:
         synopsis = " ".join(["[OPTIONS]", *(argument.metavar for argument in command.arguments)])
         lines += [f".B bpftime {_escaped(command.name)}", _line(synopsis), ".br"]
-    lines = lines[:-1] + [".SH DESCRIPTION", *_paragraph(words.DESCRIPTION), ".SH COMMANDS"]
+    lines = [*lines[:-1], ".SH DESCRIPTION", *_paragraph(words.DESCRIPTION), ".SH COMMANDS"]
     for command in commands:
         lines += _command(command)
-    lines += [".SH LANGUAGE", *_paragraph(words.LANGUAGE), ".SH OUTPUT FORMATS", *_paragraph(words.FORMATS), ".SH EXAMPLES"]
+    lines += [
+        ".SH LANGUAGE",
+        *_paragraph(words.LANGUAGE),
+        ".SH OUTPUT FORMATS",
+        *_paragraph(words.FORMATS),
+        ".SH EXAMPLES",
+    ]
     for title, example in words.EXAMPLES:
         lines += [".TP", _line(title), f".nf\n{_line(example)}\n.fi"]
     lines += [".SH PERMISSIONS", *_paragraph(words.PERMISSIONS)]
-    tables = [("ENVIRONMENT", words.ENVIRONMENT), ("EXIT STATUS", words.EXIT_STATUS), ("SIGNALS", words.SIGNALS), ("FILES", words.FILES)]
+    tables = [
+        ("ENVIRONMENT", words.ENVIRONMENT),
+        ("EXIT STATUS", words.EXIT_STATUS),
+        ("SIGNALS", words.SIGNALS),
+        ("FILES", words.FILES),
+    ]
     for title, rows in tables:
         lines += [f".SH {title}", *_rows(rows)]
-    lines += [".SH DIFFERENCES FROM BPFTRACE", *_paragraph(words.DIFFERENCES), ".SH BUGS", *_paragraph(words.BUGS)]
+    lines += [
+        ".SH DIFFERENCES FROM BPFTRACE",
+        *_paragraph(words.DIFFERENCES),
+        ".SH BUGS",
+        *_paragraph(words.BUGS),
+    ]
     return "\n".join([*lines, ".SH SEE ALSO", ".BR bpftrace (8),", ".BR clang (1),", ".BR ptrace (2)", ""])
 
 

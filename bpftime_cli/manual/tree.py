@@ -12,7 +12,7 @@ import typer
 
 from bpftime_cli.app import app
 
-# metavar → kind ("words" with a fixed list, else file, dir, command, or one that `__complete` answers), the words
+# metavar → kind ("words" with a fixed list, else file, dir, command, or one of `__complete`), words
 VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "PID": ("pid", ()),
     "PATTERN": ("probe", ()),
@@ -89,7 +89,7 @@ def _command(name: str, command: Any) -> Command:
 
 
 def _option(command: str, param: Any) -> Option:
-    names = tuple([*param.opts, *param.secondary_opts])
+    names = (*param.opts, *param.secondary_opts)
     flag = param.is_flag or param.count
     metavar = "" if flag else str(param.metavar or param.type.name.upper())
     if flag:
@@ -108,5 +108,5 @@ def _meaning(command: str, metavar: str, param: Any) -> tuple[str, tuple[str, ..
     choices = getattr(param.type, "choices", None)
     if choices:
         return "words", tuple(str(choice) for choice in choices)
-    word = metavar.split()[0].strip("[].").split("[")[0].split("|")[0].split(",")[0]
+    word = metavar.split(maxsplit=1)[0].strip("[].").split("[")[0].split("|")[0].split(",")[0]
     return VALUES.get(SPECIAL.get((command, word), word), ("", ()))

@@ -22,11 +22,20 @@ ACTIONS = {"file": "_files", "dir": "_files -/", "command": "_command_names -e",
 
 def write(commands: tuple[Command, ...]) -> str:
     """Return the file."""
-    parts = [HEAD, "_bpftime() {", "    local -a commands", "    local context state state_descr line", "    typeset -A opt_args"]
+    parts = [
+        HEAD,
+        "_bpftime() {",
+        "    local -a commands",
+        "    local context state state_descr line",
+        "    typeset -A opt_args",
+    ]
     parts += ["    commands=("]
     parts += [f"        '{command.name}:{_escaped(command.summary)}'" for command in commands]
     parts += ["    )", "    _arguments -C '(-h --help)'{-h,--help}'[show the help]' \\"]
-    parts += ["        '(-V --version)'{-V,--version}'[print the version]' '1: :->command' '*:: :->rest'", "    case $state in"]
+    parts += [
+        "        '(-V --version)'{-V,--version}'[print the version]' '1: :->command' '*:: :->rest'",
+        "    case $state in",
+    ]
     parts += ["    command) _describe command commands ;;", "    rest)", "        case $words[1] in"]
     for command in commands:
         parts += _command(command)
@@ -35,16 +44,25 @@ def write(commands: tuple[Command, ...]) -> str:
 
 def _command(command: Command) -> list[str]:
     specs = [spec for option in command.options for spec in _option(option)]
-    specs += [f"'{_argument(argument, i == len(command.arguments) - 1)}'" for i, argument in enumerate(command.arguments)]
+    specs += [
+        f"'{_argument(argument, i == len(command.arguments) - 1)}'"
+        for i, argument in enumerate(command.arguments)
+    ]
     lines = [f"                {spec} \\" for spec in specs[:-1]] + [f"                {specs[-1]}"]
     return [f"        {command.name})", "            _arguments -s \\", *lines, "            ;;"]
 
 
 def _option(option: Option) -> list[str]:
-    value = f":{option.metavar.lower().replace('[', '').replace(']', '')}:{_action(option.kind, option.words)}" if option.metavar else ""
+    value = (
+        f":{option.metavar.lower().replace('[', '').replace(']', '')}:{_action(option.kind, option.words)}"
+        if option.metavar
+        else ""
+    )
     others = "" if option.repeats or len(option.names) < 2 else f"({' '.join(option.names)})"
     star = "*" if option.repeats else ""
-    return [f"'{others}{star}{name}[{_escaped(option.help)}]{_escaped_value(value)}'" for name in option.names]
+    return [
+        f"'{others}{star}{name}[{_escaped(option.help)}]{_escaped_value(value)}'" for name in option.names
+    ]
 
 
 def _argument(argument: Argument, is_last: bool) -> str:

@@ -1,1 +1,1 @@
-"""The pipeline: from what the user asked to the last printed map. The only place that assembles everything."""
+"""The pipeline: from what the user asked to the last printed map. The only place that assembles all."""

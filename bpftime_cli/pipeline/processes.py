@@ -67,7 +67,7 @@ class Processes:
             self._launch()
 
     def _open_running(self, pid: int) -> Target:
-        """Bring the agent into a running process: our own visit first, Frida where that fails or is asked for."""
+        """Bring the agent into a running process: our visit first, Frida where that fails or is asked for."""
         if self.config.inject == "ptrace" or find_state(pid):
             return Target.open(pid)
         from attachers.inject.gadget import inject  # lazy: frida, 50 ms

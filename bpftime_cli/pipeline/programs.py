@@ -55,7 +55,7 @@ class Programs:
         return [w for v in verified for w in v.warnings]
 
     def image(self, name: str, kind: str) -> Image:
-        """Return a program's native code for a build kind (`rseq` or `plain`), from the cache where it is there."""
+        """Return a program's native code for a build kind (`rseq` or `plain`), cached if it can be."""
         from runtime.jit.compile import compile_program  # lazy: not needed for check
 
         if (name, kind) not in self._images:

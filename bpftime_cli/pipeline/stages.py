@@ -41,7 +41,9 @@ def _bytecode(programs: Programs, name: str, _: str) -> list[str]:
 
 def _verify(programs: Programs, name: str, _: str) -> list[str]:
     verified = programs.verified(name)
-    lines = [f"needs {', '.join(sorted(verified.needs)) or 'nothing'}; stack {max(verified.stack.values(), default=0)} bytes"]
+    lines = [
+        f"needs {', '.join(sorted(verified.needs)) or 'nothing'}; stack {max(verified.stack.values(), default=0)} bytes"
+    ]
     for pc, access in sorted(verified.accesses.items()):
         where = f" at {access.offset:+d}" if access.offset is not None else ""
         lines.append(f"{pc:5d}: {access.proof.value} {access.size} bytes{where} {access.value_of}".rstrip())

@@ -19,15 +19,16 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = "libbpftime-agent.so"
 FLAGS = (
-    "-std=gnu11 -O2 -fPIC -shared -mgeneral-regs-only -mcrc32 -fvisibility=hidden -ffreestanding -fno-builtin "
-    "-fno-tree-loop-distribute-patterns -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing "
-    "-fcf-protection=none -nostdlib -Wl,-Bsymbolic,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--hash-style=gnu"
+    "-std=gnu11 -O2 -fPIC -shared -mgeneral-regs-only -mcrc32 -fvisibility=hidden -ffreestanding "
+    "-fno-builtin -fno-tree-loop-distribute-patterns -fno-stack-protector "
+    "-fno-asynchronous-unwind-tables -fno-strict-aliasing -fcf-protection=none -nostdlib "
+    "-Wl,-Bsymbolic,-z,noexecstack,-z,relro,-z,now,-z,max-page-size=4096,--hash-style=gnu"
 ).split()
 # For whoever changes the C; an installation must not fail because a newer compiler knows more warnings.
 WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -Wno-sign-conversion -Werror".split()
 GCC_ONLY = {"-fno-tree-loop-distribute-patterns"}  # clang needs no such switch: -fno-builtin says it all
 SHT_SYMTAB, SHT_NOTE = 2, 7
-MISSING = "no C compiler found to build the agent: install gcc (Debian, Ubuntu: apt install gcc) or clang, or set CC"
+MISSING = "no C compiler for the agent: install gcc (Debian, Ubuntu: apt install gcc) or clang, or set CC"
 
 
 class NoCompiler(Exception):
@@ -152,7 +153,8 @@ def build_id(path: Path) -> str:
     data = path.read_bytes()
     for section in _sections(data):
         header = data[section[4] : section[4] + 12]
-        if section[1] == SHT_NOTE and struct.unpack("<III", header)[::2] == (4, 3):  # name of 4 bytes, NT_GNU_BUILD_ID
+        # a name of 4 bytes (GNU) and NT_GNU_BUILD_ID
+        if section[1] == SHT_NOTE and struct.unpack("<III", header)[::2] == (4, 3):
             size = struct.unpack_from("<I", header, 4)[0]
             return data[section[4] + 16 : section[4] + 16 + size].hex()
     return ""

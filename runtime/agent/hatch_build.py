@@ -1,6 +1,6 @@
 """The build hook: compiles the agent for a wheel or in an editable tree.
 
-Run by hatchling, which executes this file by its path: `build.py` beside it is imported from its own folder, and
+Run by hatchling, which executes this file by its path: `build.py` beside it is loaded by its path too, and
 nothing else of ours is.
 """
 

@@ -116,11 +116,19 @@ HANDLER = Layout("handler", 128, "0 u32 id,4 u8 kind,5 u8 state,6 u16 flags,8 ch
 # What follows a handler's name, by kind; offsets from the start of the entry.
 PROGRAM = Layout("program_handler", 128, "40 u32 type,44 u32 instructions,48 bytes sha256[32]")
 MAP_ENTRY = Layout("map_handler", 128, "40 u64 header")
-PERF_EVENT = Layout("perf_event_handler", 128, "40 u32 type,44 s32 pid,48 u64 offset,56 u64 ref_ctr,64 u64 text,72 u32 text_bytes")
-LINK = Layout("link_handler", 128, (
-    "40 u32 program,44 u32 event,48 u64 cookie,56 u32 slot,60 s32 error,64 u32 sites,68 u32 refused,72 u64 hits,"
-    "80 u32 pid,84 u32 spare,88 u64 start"
-))
+PERF_EVENT = Layout(
+    "perf_event_handler",
+    128,
+    "40 u32 type,44 s32 pid,48 u64 offset,56 u64 ref_ctr,64 u64 text,72 u32 text_bytes",
+)
+LINK = Layout(
+    "link_handler",
+    128,
+    (
+        "40 u32 program,44 u32 event,48 u64 cookie,56 u32 slot,60 s32 error,64 u32 sites,68 u32 refused,"
+        "72 u64 hits,80 u32 pid,84 u32 spare,88 u64 start"
+    ),
+)
 THREAD_SLOT = Layout("thread_slot", 16, "0 u32 process,4 u32 tid,8 u64 fs_base")
 MAILBOX = Layout(
     "mailbox", 4096, ("0 u32 turn_down,4 u32 bytes_down,8 u32 turn_up,12 u32 bytes_up,16 u32 up_owner_tid")
@@ -133,8 +141,8 @@ STATE = Layout(
     "state",
     128,
     (
-        "0 u64 magic,8 u32 abi,12 u32 bytes,16 u64 agent_base,24 u64 serve,32 u32 pid,36 u32 flags,40 u64 start,"
-        "48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,72 u64 process_page,"
+        "0 u64 magic,8 u32 abi,12 u32 bytes,16 u64 agent_base,24 u64 serve,32 u32 pid,36 u32 flags,"
+        "40 u64 start,48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,72 u64 process_page,"
         "80 bytes build_id[20],100 s32 rseq_offset,104 s32 tid_offset,108 u32 agent_bytes,112 u64 landing,"
         "120 u64 inbox"
     ),
@@ -161,7 +169,8 @@ THUNK = Layout(
     "thunk",
     64,
     (  # lies before each thunk, so that any tracer can take one out of a chain
-        "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,48 u32 bytes,52 u32 inner"
+        "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,"
+        "48 u32 bytes,52 u32 inner"
     ),
 )
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")

@@ -41,7 +41,9 @@ def listing(code: bytes, maps: Mapping[int, str] | None = None) -> list[tuple[in
         Refused: the bytes are no instructions.
     """
     names = maps or {}
-    return [(pc, text_of(insn, names.get(pc, ""))) for pc, insn in enumerate(decode(code)) if insn is not None]
+    return [
+        (pc, text_of(insn, names.get(pc, ""))) for pc, insn in enumerate(decode(code)) if insn is not None
+    ]
 
 
 def text_of(insn: Insn, map_name: str = "") -> str:

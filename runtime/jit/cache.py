@@ -55,7 +55,7 @@ def read(kind: str, key: str) -> tuple[dict[str, Any], bytes] | None:
         return None
     try:
         fd = os.open(place / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as file:  # noqa: PTH123 the descriptor was opened without following links
+        with open(fd, "rb") as file:
             about = os.fstat(fd)
             if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return None
@@ -81,7 +81,7 @@ def write(kind: str, key: str, head: Mapping[str, Any], raw: bytes) -> None:
     scratch = place / f"{key}.{os.getpid()}"
     try:
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:  # noqa: PTH123 as above
+        with open(fd, "wb") as file:
             file.write(data)
         scratch.rename(place / key)
         if data[-1] % TRIM_EVERY == 0:

@@ -1,1 +1,1 @@
-"""Shared memory: the region of a session, its handler and process tables, ring buffers, the session folder."""
+"""Shared memory: the region of a session, its handler and process tables, rings, the session folder."""

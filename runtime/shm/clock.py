@@ -107,7 +107,13 @@ class SessionClock:
         tai = time.clock_gettime_ns(time.CLOCK_TAI) - real
         sequence = self.region.get("clock_seq")
         put("clock_seq", sequence | 1)
-        for name, value in (("clock_tsc0", counter), ("clock_shift", SHIFT), ("clock_mult", round(rate * (1 << SHIFT))),
-                            ("clock_mono0", mono), ("clock_boot0", mono + boot), ("clock_tai0", mono + tai)):
+        for name, value in (
+            ("clock_tsc0", counter),
+            ("clock_shift", SHIFT),
+            ("clock_mult", round(rate * (1 << SHIFT))),
+            ("clock_mono0", mono),
+            ("clock_boot0", mono + boot),
+            ("clock_tai0", mono + tai),
+        ):
             put(name, value)
         put("clock_seq", ((sequence | 1) + 1) & 0xFFFFFFFF)

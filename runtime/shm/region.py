@@ -32,7 +32,7 @@ def possible_cpus() -> int:
 
 
 def process_start(pid: int) -> int:
-    """Return field 22 of `/proc/PID/stat`: start time in clock ticks since boot; 0 when there is no such process."""
+    """Return field 22 of `/proc/PID/stat`: start time in clock ticks since boot; 0 for no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

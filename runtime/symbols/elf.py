@@ -199,7 +199,7 @@ class ElfFile:
         return found
 
     def _versions(self) -> tuple[list[int], dict[int, str]]:
-        """Return the version index of each dynamic symbol and the defined versions' names (gABI/LSB symbol versions)."""
+        """Return the version index of each dynamic symbol and the defined versions' names (LSB)."""
         table = next((s for s in self.sections if s.kind == 0x6FFFFFFF), None)
         defined = next((s for s in self.sections if s.kind == 0x6FFFFFFD), None)
         if not table or not defined:
@@ -217,7 +217,7 @@ class ElfFile:
 
     @cached_property
     def functions(self) -> tuple[Symbol, ...]:
-        """Return the function symbols (also IFUNCs), one for each name, version and address, sorted by address."""
+        """Return the function symbols (also IFUNCs), one a name, version and address, by address."""
         unique = {(s.name, s.value): s for s in reversed(self.symbols()) if s.kind in (FUNC, IFUNC)}
         return tuple(sorted(unique.values(), key=lambda s: (s.value, s.name)))
 

@@ -105,7 +105,7 @@ def _all_starts(elf: ElfFile) -> list[int]:
 
 
 def _size_at(elf: ElfFile, address: int) -> int:
-    """Return the bytes from an address to the end of its function: by unwind entry, else to the next symbol."""
+    """Return the bytes from an address to the end of its function: by unwind entry or next symbol."""
     covering = ranges_of(elf).containing(address)
     if covering:
         return covering[1] - address
@@ -121,8 +121,7 @@ def at_address(elf: ElfFile, address: int) -> FunctionPoint:
     """
     for symbol in elf.functions:
         if symbol.value <= address < symbol.value + symbol.size:
-            point = _point(elf, symbol, address - symbol.value)
-            return point
+            return _point(elf, symbol, address - symbol.value)
     covering = ranges_of(elf).containing(address)
     if covering:
         start, end = covering

@@ -108,17 +108,17 @@ def _returns_here(insn: Insn) -> bool:
 def _reach(insns: list[Insn | None]) -> Flow:
     starts = {0}
     flow = Flow(insns, {}, [0])
-    todo = [0]
-    while todo:
-        pc = todo.pop()
+    pending = [0]
+    while pending:
+        pc = pending.pop()
         if pc in flow.next:
             continue
         insn = _fetch(insns, pc)
         if (insn.op, insn.src) in ((OP_CALL, CALL_LOCAL), (OP_LD_IMM64, SRC_FUNCTION)):
             starts.add(local_target(pc, insn))
-            todo.append(_jump_to(insns, pc, local_target(pc, insn)))
+            pending.append(_jump_to(insns, pc, local_target(pc, insn)))
         flow.next[pc] = _successors(pc, insn)
-        todo.extend(_jump_to(insns, pc, to) for to in flow.next[pc])
+        pending.extend(_jump_to(insns, pc, to) for to in flow.next[pc])
     flow.starts = sorted(starts)
     return flow
 
@@ -175,10 +175,10 @@ def _liveness(flow: Flow) -> dict[int, int]:
         for to in targets:
             before.setdefault(to, []).append(pc)
     live = dict.fromkeys(flow.next, 0)
-    todo = deque(sorted(flow.next, reverse=True))
-    waiting = set(todo)
-    while todo:
-        pc = todo.popleft()
+    pending = deque(sorted(flow.next, reverse=True))
+    waiting = set(pending)
+    while pending:
+        pc = pending.popleft()
         waiting.discard(pc)
         after = 0
         for to in flow.next[pc]:
@@ -190,7 +190,7 @@ def _liveness(flow: Flow) -> dict[int, int]:
             for source in before.get(pc, ()):
                 if source not in waiting:
                     waiting.add(source)
-                    todo.append(source)
+                    pending.append(source)
     return live
 
 
