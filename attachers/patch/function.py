@@ -40,9 +40,9 @@ class Function:
         """Return all instructions of a linear decode."""
         return [self._make(row) for row in decode(self.code, self.start)]
 
-    def first(self, count: int) -> list[Instruction]:
-        """Return the first `count` instructions without decoding the rest."""
-        return [self._make(row) for row in decode(self.code[: 15 * count], self.start, count)]
+    def one_at(self, offset: int) -> list[Instruction]:
+        """Return the instruction at an offset, decoded alone; empty where there is none."""
+        return [self._make(row) for row in decode(self.code[offset : offset + 15], self.start + offset, 1)]
 
     def _make(self, row: tuple[int, int, str, str]) -> Instruction:
         at = row[0] - self.start

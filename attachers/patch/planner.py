@@ -5,6 +5,7 @@ One probe that cannot be placed never fails the others: it is listed in `refused
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -83,13 +84,18 @@ class Planner:
             TargetProblem: the process has no room for code.
         """
         probes = list(probes)
-        if len(probes) > MANY:
+        if len(probes) <= MANY:
+            return self._plan(probes)
+        collecting = gc.isenabled()
+        gc.disable()  # thousands of small objects, none of them in cycles: 15 % of the time
+        try:
             for module in {p.module.start: p.module for p in probes}.values():
                 self.target.keep_text(module)
-        try:
             return self._plan(probes)
         finally:
             self.target.forget_text()
+            if collecting:
+                gc.enable()
 
     def _plan(self, probes: list[Probe]) -> AttachPlan:
         plan = AttachPlan(self.target.pid)

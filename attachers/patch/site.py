@@ -20,6 +20,12 @@ PUSHES = {bytes([0x50 | n]): r for n, r in enumerate("rax rcx rdx rbx rsp rbp rs
     bytes([0x41, 0x50 | n]): f"r{8 + n}" for n in range(8)
 }
 MOVE_FRAME = {bytes.fromhex("4889e5"), bytes.fromhex("488bec")}  # mov rbp, rsp
+# Instructions that leave no trace but on the stack: known by their bytes, so they need no decoder.
+_WALKABLE = {
+    **{data: ("push", register) for data, register in PUSHES.items()},
+    **{data: ("mov", "rbp, rsp") for data in MOVE_FRAME},
+    bytes.fromhex("f30f1efa"): ("endbr64", ""),
+}
 WALK = 16  # instructions looked at from the start of a function
 
 
@@ -54,23 +60,24 @@ def _in_line(address: int) -> bool:
     return address % 64 != 63
 
 
-def _is_walkable(instruction: Instruction) -> bool:
-    return instruction.base == "endbr64" or instruction.data in PUSHES or instruction.data in MOVE_FRAME
-
-
 def _walk(function: Function) -> list[Instruction]:
     """Return the instructions that may carry the entry probe: the leading pushes and the first other one."""
-    first = function.first(1)
-    if first and _is_walkable(first[0]):
-        first = function.first(WALK)
     found: list[Instruction] = []
-    for instruction in first:
-        if found and function.is_targeted(instruction.address):
+    at = 0
+    while len(found) < WALK:
+        data = next((d for d in _heads(function.code[at : at + 4]) if d in _WALKABLE), b"")
+        if found and function.is_targeted(function.start + at):
             break
-        found.append(instruction)
-        if not _is_walkable(instruction):
+        if not data:
+            found += function.one_at(at)
             break
+        found.append(Instruction(function.start + at, data, *_WALKABLE[data]))
+        at += len(data)
     return found
+
+
+def _heads(code: bytes) -> tuple[bytes, ...]:
+    return code[:1], code[:2], code[:3], code[:4]
 
 
 def choose_entry(function: Function, holes: Holes) -> Place:
