@@ -170,6 +170,8 @@ def changed(before: dict[tuple[str, int], bytes], after: dict[tuple[str, int], b
     places = []
     for key in before.keys() & after.keys():
         if before[key] != after[key]:
-            at = next(i for i, (a, b) in enumerate(zip(before[key], after[key], strict=False)) if a != b)
-            places.append(f"{key[0]}:{key[1] + at:#x}")
+            pairs = enumerate(zip(before[key], after[key], strict=False))
+            at = next((i for i, (a, b) in pairs if a != b), min(len(before[key]), len(after[key])))
+            bytes_now = f"{before[key][at : at + 8].hex()} -> {after[key][at : at + 8].hex()}"
+            places.append(f"{key[0]}:{key[1] + at:#x}: {bytes_now}")
     return places
