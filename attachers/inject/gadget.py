@@ -59,5 +59,5 @@ def _call(pid: int, text: str, failure: list[Exception]) -> None:
 
     try:
         frida.get_local_device().inject_library_file(pid, str(build.library()), "agent_injected", text)
-    except Exception as error:  # noqa: BLE001 # frida raises many kinds; the caller names the cause
+    except Exception as error:  # frida raises many kinds; the caller names the cause
         failure.append(error)

@@ -103,7 +103,7 @@ class Function:
             is_indirect = i.base == "jmp" and i.target is None and not i.mnemonic.startswith("notrack")
             leaves = i.target is not None and i.base != "call" and not self.owns(i.target)
             if is_indirect or leaves:
-                found.append(i)  # noqa: PERF401 # two conditions with names
+                found.append(i)  # two conditions with names
         return found
 
     @cached_property

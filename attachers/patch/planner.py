@@ -9,13 +9,16 @@ import gc
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from attachers.patch import kept
 from attachers.patch.assemble import Code
 from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
 from attachers.patch.grace import settle
 from attachers.patch.holes import REACH, Holes
+from attachers.patch.kept import Outcome
 from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
-from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
+from attachers.patch.site import choose_at, choose_entry, choose_exit
+from attachers.patch.spot import Spot
 from attachers.patch.thunk import (
     Moment,
     Run,
@@ -40,17 +43,6 @@ TAIL = 32  # bytes read behind a function
 MANY = 32  # probes from which on a module's code is read at once
 NO_ROOM = 28  # ENOSPC
 THUNK_ROOM = 512  # more than any thunk needs without its programs' words
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One chosen place for one probe, and whether its thunk calls the function's body."""
-
-    probe: Probe
-    place: Place
-    moment: Moment
-    through: bool = False
-    swap: bool = False
 
 
 @dataclass
@@ -101,20 +93,41 @@ class Planner:
         plan = AttachPlan(self.target.pid)
         spots: list[Spot] = []
         # Entries first: they need the holes more than exits do.
-        for probe in sorted(probes, key=lambda p: p.when is When.RETURN):
-            try:
-                chosen = self._choose_with_more_holes(probe)
-                spots += chosen
-                for spot in chosen:
-                    sites = self._exit_sites if spot.moment is Moment.EXIT else self._entry_sites
-                    sites.add(spot.place.address)
-            except AttachProblem as problem:
-                plan.refused[probe.link] = problem
+        ordered = sorted(probes, key=lambda p: p.when is When.RETURN)
+        for module in {p.module.start: p.module for p in ordered}.values():
+            group = [p for p in ordered if p.module.start == module.start]
+            for probe, outcome in zip(group, self._choose_in(module, group), strict=True):
+                if isinstance(outcome, AttachProblem):
+                    plan.refused[probe.link] = outcome
+                else:
+                    spots += outcome
         if spots:
             self._write(plan, spots)
         return plan
 
     # --- choosing ---
+
+    def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
+        """Return the places of the probes of one module: as they were chosen before, or chosen now."""
+        in_use = any(s.state != SiteState.FREE and module.contains(s.at) for s in self.target.sites)
+        key = "" if in_use else kept.key_of(module, probes, self.swap)
+        known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
+        if known is not None:
+            return known
+        outcomes = [self._outcome(probe) for probe in probes]
+        if key:
+            kept.save(key, outcomes, module.bias, self.target.code_at)
+        return outcomes
+
+    def _outcome(self, probe: Probe) -> Outcome:
+        try:
+            chosen = self._choose_with_more_holes(probe)
+        except AttachProblem as problem:
+            return problem
+        for spot in chosen:
+            sites = self._exit_sites if spot.moment is Moment.EXIT else self._entry_sites
+            sites.add(spot.place.address)
+        return chosen
 
     def _choose_with_more_holes(self, probe: Probe) -> list[Spot]:
         """Choose; where there is no room, look for padding inside the neighbouring functions and retry."""
@@ -165,7 +178,7 @@ class Planner:
         if function.is_whole and not function.returns and not function.leaves:
             raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
         raise reason or AttachProblem(
-            f"the returns of {function.name} cannot be probed: it leaves by a jump and reads the caller's stack",
+            f"the returns of {function.name} cannot be probed: it jumps away and reads its caller's stack",
             errno=95,
             hint="probe its entry, or add --allow-return-swap",
         )

@@ -2,7 +2,7 @@
 
 A site is one existing instruction: of five bytes or more (`jmp rel32` over it), or of two with a hole near by
 (`jmp rel8` into the hole, from there `jmp rel32`). Nobody can stand inside it and no branch can land in it,
-so it is patched while threads run. Its first two bytes lie in one 64-byte line, else two cores could see halves.
+so it is patched while threads run. Its first two bytes lie in one 64-byte line, else a core could see halves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOVE_FRAME = {bytes.fromhex("4889e5"), bytes.fromhex("488bec")}  # mov rbp, rsp
 # Instructions that leave no trace but on the stack: known by their bytes, so they need no decoder.
 _WALKABLE = {
     **{data: ("push", register) for data, register in PUSHES.items()},
-    **{data: ("mov", "rbp, rsp") for data in MOVE_FRAME},
+    **dict.fromkeys(MOVE_FRAME, ("mov", "rbp, rsp")),
     bytes.fromhex("f30f1efa"): ("endbr64", ""),
 }
 WALK = 16  # instructions looked at from the start of a function
