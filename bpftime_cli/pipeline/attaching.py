@@ -117,14 +117,15 @@ class Attaching:
         link = self.handlers.add_link(
             self.loaded.kept.programs[name], event, target.pid, target.start, cookie
         )
+        sites, refused = 0, False
         try:
             hook = Hook(link, image, text.module, _function(target, text), place.type, cookie)
-            armed, refused = _arm(attacher, hook)
-        except BaseException:
-            self.handlers.remove(link)
-            self.handlers.remove(event)
-            raise
-        self.handlers.set_link(link, LinkState.ARMED, sites=armed, refused=refused)
+            sites, refused = _arm(attacher, hook)
+        finally:
+            if not sites:
+                self.handlers.remove(link)
+                self.handlers.remove(event)
+        self.handlers.set_link(link, LinkState.ARMED, sites=sites, refused=refused)
         return link, f"{WORDS[place.type]}:{text.to_string()}"
 
 
@@ -136,9 +137,12 @@ def _arm(attacher: FunctionAttacher, hook: Hook) -> tuple[int, bool]:
     """
     plan = attacher.plan(attacher.resolve(hook))
     planned, refused = len(plan.sites_of.get(hook.link, ())), hook.link in plan.refused
-    if planned:
-        attacher.apply(plan)
-    if hook.link in plan.refused and (not planned or (planned == 1 and not refused)):
+    if not planned:
+        raise plan.refused.get(hook.link) or AttachProblem(
+            f"No matches for {hook.binary}:{hook.function}.", errno=2
+        )
+    attacher.apply(plan)
+    if hook.link in plan.refused and planned == 1 and not refused:
         raise plan.refused[hook.link]
     return planned, hook.link in plan.refused
 

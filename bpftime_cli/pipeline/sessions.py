@@ -122,14 +122,14 @@ def opened_or_new(name: str, mib: int = DEFAULT_MIB, least: int = 0) -> Iterator
     folder = SessionFolder.find(name)
     is_new = folder is None
     session = open_folder(folder) if folder is not None else _create(name, max(mib << 20, least))
+    is_done = False
     try:
         yield session
-    except BaseException:
-        if is_new:
-            session.folder.remove()
-        raise
+        is_done = True
     finally:
         session.close()
+        if is_new and not is_done:
+            session.folder.remove()
 
 
 def _create(name: str, size: int) -> OpenSession:
