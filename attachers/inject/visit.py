@@ -16,6 +16,10 @@ from runtime.shm.region import process_start
 from runtime.symbols.maps import Memory, read_maps
 
 
+MADVISE, MADV_DONTNEED = 28, 4
+KEPT_INBOX = 16 << 10  # bytes of frames whose memory may stay in the target between visits
+
+
 def find_state(pid: int) -> int:
     """Return the address of the agent's state in a process, 0 when it carries none."""
     for mapping in read_maps(pid):
@@ -60,13 +64,18 @@ class Visitor:
     def _serve(self, thread: Borrowed, requests: list[Request]) -> list[Reply]:
         serve, landing = self._arrive(thread)
         replies: list[Reply] = []
+        most = 0
         for batch in batches(requests):
             data = encode(batch)
             self.memory.write(landing.inbox, data)
             size = thread.call(serve, landing.inbox, len(data))
             if size < 0:
                 raise TargetProblem(f"the agent could not start in {self.pid} (errno {-size})")
-            replies += decode(self.memory.read(landing.inbox + protocol.INBOX_BYTES // 2, size), batch)
+            answer = self.memory.read(landing.inbox + protocol.INBOX_BYTES // 2, size)
+            replies += decode(answer, batch)
+            most = max(most, len(data), size)
+        if most > KEPT_INBOX:
+            thread.syscall(MADVISE, landing.inbox, protocol.INBOX_BYTES, MADV_DONTNEED)
         return replies
 
     def _arrive(self, thread: Borrowed) -> tuple[int, loader.Landing]:
