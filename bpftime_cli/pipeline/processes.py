@@ -160,10 +160,16 @@ class Processes:
         target.channel = Visitor(pid)
 
     def poll(self) -> bool:
-        """Look who has ended; returns whether any process is left (or there never was one)."""
+        """Look who has ended; returns whether the trace goes on.
+
+        The end of a launched command ends it, whatever the command has left behind; else the end of the last
+        process does. Without any process it goes on.
+        """
         for traced in self.traced:
             if not traced.gone and self._has_ended(traced):
                 traced.gone = True
+        if self.child and not self.config.pids:
+            return self.child_status is None
         return not self.traced or any(not t.gone for t in self.traced)
 
     def _has_ended(self, traced: Traced) -> bool:
@@ -191,6 +197,23 @@ class Processes:
             except (Problem, OSError) as problem:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])
+        self._detach_children()
+
+    def _detach_children(self) -> None:
+        """Take our probes out of processes that were forked by traced ones: they have a copy of each."""
+        from bpftime_cli.pipeline.orphans import carriers, look_at  # lazy: it imports much of the rest
+
+        session = self.session.region.id
+        known = {t.target.pid for t in self.traced}
+        for pid in carriers():
+            try:
+                if pid in known or session not in look_at(pid).sessions:
+                    continue
+                target = Target.open(pid)
+                remove(target, session)
+                target.close()
+            except (Problem, OSError):
+                continue  # it has ended meanwhile, or a later `list` takes them out
 
     def stop_child(self) -> None:
         """End the launched program: SIGTERM, two seconds later SIGKILL; its status is collected."""
