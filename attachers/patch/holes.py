@@ -17,6 +17,7 @@ class Holes:
         self._known: set[int] = set()
         self._used: list[int] = []
         self._kept: dict[int, int] = {}
+        self._jumps: list[int] = []
 
     def add(self, start: int, size: int) -> None:
         """Offer `size` bytes of padding at `start`; what was offered before is not offered again."""
@@ -28,7 +29,7 @@ class Holes:
             if at % 64 == 63:
                 at += 1
                 continue
-            if not self._overlaps(at, SLOT):
+            if not self._overlaps(at, SLOT) and not _meets(self._jumps, at, SLOT):
                 insort(self._free, at)
             at += SLOT
 
@@ -36,6 +37,11 @@ class Holes:
         """Say that a slot is in use for `site`: only that site gets it again."""
         self._kept[site] = hole
         self._use(hole)
+
+    def bar(self, site: int) -> None:
+        """Say that a site's own jump of five bytes may reach into padding: nothing else goes there."""
+        insort(self._jumps, site)
+        self._drop(site, SLOT)
 
     def _use(self, hole: int) -> None:
         insort(self._used, hole)
@@ -47,8 +53,7 @@ class Holes:
         del self._free[low:high]
 
     def _overlaps(self, start: int, size: int) -> bool:
-        index = bisect_left(self._used, start - SLOT + 1)
-        return index < len(self._used) and self._used[index] < start + size
+        return _meets(self._used, start, size)
 
     def claim(self, start: int, size: int) -> bool:
         """Take bytes of padding for a site's own jump; False when a slot there is in use."""
@@ -71,3 +76,9 @@ class Holes:
         if best:
             self.keep(site, best)  # a second probe at this site jumps the same way
         return best
+
+
+def _meets(slots: list[int], start: int, size: int) -> bool:
+    """Say whether a range overlaps one of these slots, which are in order."""
+    index = bisect_left(slots, start - SLOT + 1)
+    return index < len(slots) and slots[index] < start + size

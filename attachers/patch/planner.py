@@ -211,8 +211,12 @@ class Planner:
         if module.start not in self._holes:
             self._holes[module.start] = Holes()
             for site in self.target.sites:
-                if site.hole and site.state != SiteState.FREE:
+                if site.state == SiteState.FREE:
+                    continue
+                if site.hole:
                     self._holes[module.start].keep(site.at, site.hole)
+                elif module.contains(site.at):
+                    self._holes[module.start].bar(site.at)
         holes = self._holes[module.start]
         ranges = self._ranges_of(module)
         low, high = function.start - REACH - 16, function.end + REACH

@@ -19,7 +19,11 @@ RETURN = "uretprobe:loop:step { @ = count(); }"
 
 
 @pytest.mark.parametrize("first_ends_first", [True, False])
-@pytest.mark.parametrize("programs", [(STEP, STEP), (STEP, RETURN), (RETURN, RETURN)], ids=["entry", "mixed", "return"])
+@pytest.mark.parametrize(
+    "programs",
+    [(STEP, STEP), (STEP, RETURN), (RETURN, STEP), (RETURN, RETURN)],
+    ids=["entry", "mixed", "return-first", "return"],
+)
 def test_two_tracers_at_one_function(programs: tuple[str, str], first_ends_first: bool) -> None:
     with Running(build("loop"), "4", "100000") as target:
         before = text_of(target.pid)
@@ -110,6 +114,12 @@ def test_cycles_of_the_command_line() -> None:
 
 
 def test_the_named_command_runs() -> None:
-    done = subprocess.run([sys.executable, "-m", "tests.e2e.cycles", "--cycles", "3", "--threads", "4"], capture_output=True, timeout=60, env=environment(), check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.cycles", "--cycles", "3", "--threads", "4"],
+        capture_output=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert b"0 wrong" in done.stdout
