@@ -26,7 +26,7 @@ def complete(arguments: list[str]) -> int:
         return 0
     try:
         found = sorted({pair for pair in maker(prefix) if pair[0].startswith(prefix)})
-    except Exception:  # noqa: BLE001 # a shell that waits for a word wants no traceback in its prompt
+    except Exception:  # a shell that waits for a word wants no traceback in its prompt
         return 0
     lines = [f"{word}\t{about}" if about else word for word, about in found[:MOST]]
     sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))

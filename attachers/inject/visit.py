@@ -15,7 +15,6 @@ from runtime.errors import TargetProblem
 from runtime.shm.region import process_start
 from runtime.symbols.maps import Memory, read_maps
 
-
 MADVISE, MADV_DONTNEED = 28, 4
 KEPT_INBOX = 16 << 10  # bytes of frames whose memory may stay in the target between visits
 

@@ -165,7 +165,8 @@ class Output:
                     [
                         Problem(
                             f"Map full; can't update element: {drops} updates of {name} were lost",
-                            hint="Try increasing max_map_keys config or manually setting the max entries in a map declaration",
+                            hint="Try increasing max_map_keys config "
+                            "or manually setting the max entries in a map declaration",
                         )
                     ]
                 )

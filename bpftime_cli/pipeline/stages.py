@@ -1,4 +1,4 @@
-"""What `-d` prints of a script on its way to native code, a stage at a time. Data for people who extend the compiler."""
+"""What `-d` prints of a script on its way to native code, a stage at a time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def _bytecode(programs: Programs, name: str, _: str) -> list[str]:
 def _verify(programs: Programs, name: str, _: str) -> list[str]:
     verified = programs.verified(name)
     lines = [
-        f"needs {', '.join(sorted(verified.needs)) or 'nothing'}; stack {max(verified.stack.values(), default=0)} bytes"
+        f"needs {', '.join(sorted(verified.needs)) or 'nothing'}; "
+        f"stack {max(verified.stack.values(), default=0)} bytes"
     ]
     for pc, access in sorted(verified.accesses.items()):
         where = f" at {access.offset:+d}" if access.offset is not None else ""

@@ -142,9 +142,9 @@ STATE = Layout(
     128,
     (
         "0 u64 magic,8 u32 abi,12 u32 bytes,16 u64 agent_base,24 u64 serve,32 u32 pid,36 u32 flags,"
-        "40 u64 start,48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,72 u64 process_page,"
-        "80 bytes build_id[20],100 s32 rseq_offset,104 s32 tid_offset,108 u32 agent_bytes,112 u64 landing,"
-        "120 u64 inbox"
+        "40 u64 start,48 u32 lock_pid,52 u32 sites,56 u32 arenas,60 u32 regions,64 u64 mailbox,"
+        "72 u64 process_page,80 bytes build_id[20],100 s32 rseq_offset,104 s32 tid_offset,"
+        "108 u32 agent_bytes,112 u64 landing,120 u64 inbox"
     ),
 )
 ARENA = Layout(

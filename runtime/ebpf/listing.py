@@ -1,4 +1,4 @@
-"""Instructions as text, in the notation that `runtime.ebpf.asm` reads: `assemble(listing(code))` gives them back."""
+"""Instructions as text, as `runtime.ebpf.asm` reads it: `assemble(listing(code))` gives them back."""
 
 from __future__ import annotations
 

@@ -18,7 +18,11 @@ from tests.tools.tracing import BPFTIME, Running, Tracer, environment
 RUNS = 5
 MANY = 2000
 COUNT = "uprobe:libc.so.6:malloc { @ = count(); }"
-PYTHON = (sys.executable, "-c", "import sys, zlib, hashlib, ssl; print('ready', flush=True); sys.stdin.readline()")
+PYTHON = (
+    sys.executable,
+    "-c",
+    "import sys, zlib, hashlib, ssl; print('ready', flush=True); sys.stdin.readline()",
+)
 
 
 def _seconds(argv: list[str], cache: str | None) -> float:
@@ -42,7 +46,9 @@ def _first_probe() -> Iterator[Row]:
                 cold = _seconds(argv, folder)
             warm = min(_seconds(argv, None) for _ in range(RUNS))
         yield Row(f"first probe armed, {name}, warm", warm * 1000, "ms", "python -c pass", warm / python, 300)
-        yield Row(f"first probe armed, {name}, empty cache", cold * 1000, "ms", "python -c pass", cold / python)
+        yield Row(
+            f"first probe armed, {name}, empty cache", cold * 1000, "ms", "python -c pass", cold / python
+        )
 
 
 def _python() -> float:
@@ -115,7 +121,11 @@ def _many() -> Iterator[Row]:
         yield Row("  of which planning", min(plans) * 1000, "ms", "attach", min(plans) / min(both))
         yield Row("  of which writing", min(arms) * 1000, "ms", "attach", min(arms) / min(both))
         yield Row("detach", min(disarms) * 1000, "ms", "its attach", min(disarms) / min(both), 300)
-        yield Row("memory added by these: our own", full["ours"] + full["all"] - full["text"] - single["all"] + single["text"] - single["ours"], "KiB")
+        yield Row(
+            "memory added by these: our own",
+            full["ours"] + full["all"] - full["text"] - single["all"] + single["text"] - single["ours"],
+            "KiB",
+        )
         yield Row("memory added by these: text made private", full["text"] - before["text"], "KiB")
 
 
@@ -126,9 +136,16 @@ def _command() -> Iterator[Row]:
         times = []
         for _ in range(2):
             start = time.perf_counter()
-            done = subprocess.run([*BPFTIME, "trace", "--dry-run", *argv], env=environment(), capture_output=True, check=False)
+            done = subprocess.run(
+                [*BPFTIME, "trace", "--dry-run", *argv], env=environment(), capture_output=True, check=False
+            )
             times.append(time.perf_counter() - start)
-        yield Row(f"command: all of {library[:14]}, in and out", min(times) * 1000, "ms", skipped="" if done.returncode == 0 else f"status {done.returncode}")
+        yield Row(
+            f"command: all of {library[:14]}, in and out",
+            min(times) * 1000,
+            "ms",
+            skipped="" if done.returncode == 0 else f"status {done.returncode}",
+        )
 
 
 def rows() -> Iterator[Row]:

@@ -72,7 +72,9 @@ def frida(pid: int, text: str) -> Iterator[None]:
 @contextmanager
 def kernel(pid: int, provider: str) -> Iterator[None]:
     program = f"{provider}:{build('bench')}:step {{ @ = count(); }}"
-    process = subprocess.Popen(["bpftrace", "-e", program, "-p", str(pid)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        ["bpftrace", "-e", program, "-p", str(pid)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     read_until(process.stdout, b"Attaching 1 probe")
     loop = os.times().elapsed
     while not _has_uprobe(pid) and os.times().elapsed - loop < 5:

@@ -72,8 +72,10 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=8)
     options = parser.parse_args()
     done = cycle(options.cycles, options.threads)
-    print(f"{options.cycles} cycles, {options.threads} threads, {done.steps:,} calls: {done.wrong} wrong, {done.miscounted} miscounted, "
-          f"code {'restored' if done.restored else 'CHANGED'}, {done.seconds * 1000:.1f} ms a cycle")
+    print(
+        f"{options.cycles} cycles, {options.threads} threads, {done.steps:,} calls: {done.wrong} wrong, {done.miscounted} miscounted, "
+        f"code {'restored' if done.restored else 'CHANGED'}, {done.seconds * 1000:.1f} ms a cycle"
+    )
     return int(bool(done.wrong or done.miscounted) or not done.restored)
 
 

@@ -22,8 +22,21 @@ CASES = [
 
 def launched(case: dict, target: list[str], folder: Path) -> tuple[Ended, str]:
     out = folder / "data"
-    argv = [*BPFTIME, "trace", "-q", "-o", str(out), *case.get("options", ()), "-e", case["program"], "--", *target]
-    done = subprocess.run(argv, input=b"\n\n", capture_output=True, timeout=PATIENCE, env=environment(), check=False)
+    argv = [
+        *BPFTIME,
+        "trace",
+        "-q",
+        "-o",
+        str(out),
+        *case.get("options", ()),
+        "-e",
+        case["program"],
+        "--",
+        *target,
+    ]
+    done = subprocess.run(
+        argv, input=b"\n\n", capture_output=True, timeout=PATIENCE, env=environment(), check=False
+    )
     data = out.read_text(errors="surrogateescape") if out.exists() else ""
     return Ended(data, done.stderr.decode(), done.returncode), done.stdout.decode()
 

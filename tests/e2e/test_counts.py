@@ -53,8 +53,22 @@ def test_attached_and_taken_out_while_it_runs(how: str) -> None:
 
 def test_launched(tmp_path: Path) -> None:
     out = tmp_path / "data"
-    argv = [*BPFTIME, "trace", "-q", "-o", str(out), "-e", PROGRAM, "--", str(build("loop")), str(THREADS), str(CALLS)]
-    done = subprocess.run(argv, input=b"\n\n", capture_output=True, timeout=PATIENCE, env=environment(), check=False)
+    argv = [
+        *BPFTIME,
+        "trace",
+        "-q",
+        "-o",
+        str(out),
+        "-e",
+        PROGRAM,
+        "--",
+        str(build("loop")),
+        str(THREADS),
+        str(CALLS),
+    ]
+    done = subprocess.run(
+        argv, input=b"\n\n", capture_output=True, timeout=PATIENCE, env=environment(), check=False
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     check(counts(done.stdout), counts(out.read_bytes()))
 
@@ -62,7 +76,9 @@ def test_launched(tmp_path: Path) -> None:
 def test_malloc_of_eight_threads() -> None:
     """The one-liner of the read-me: keyed by size, on libc's malloc, with a size that only the program uses."""
     with Running(build("mallocs"), str(THREADS), str(CALLS)) as target:
-        program = "uprobe:libc.so.6:malloc { @[arg0] = count(); } uprobe:libc.so.6:free /arg0/ { @free = count(); }"
+        program = (
+            "uprobe:libc.so.6:malloc { @[arg0] = count(); } uprobe:libc.so.6:free /arg0/ { @free = count(); }"
+        )
         with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
             own = target.work()
             ended = tracer.end()
@@ -77,7 +93,15 @@ def test_several_processes_share_one_map() -> None:
         Running(build("loop"), "2", str(CALLS)) as first,
         Running(build("loop"), "2", str(CALLS)) as second,
     ):
-        with Tracer(("-q", "-p", f"{first.pid},{second.pid}", "-e", "uprobe:loop:step { @[pid] = count(); @all = count(); }")) as tracer:
+        with Tracer(
+            (
+                "-q",
+                "-p",
+                f"{first.pid},{second.pid}",
+                "-e",
+                "uprobe:loop:step { @[pid] = count(); @all = count(); }",
+            )
+        ) as tracer:
             first.go()
             second.go()
             first.until(b"done\n")

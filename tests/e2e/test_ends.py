@@ -29,7 +29,10 @@ LINES = 'uprobe:loop:step { printf("%lld\\n", arg1); }'
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_prints_the_maps(number: int) -> None:
-    with Running(build("loop"), "1", "1000") as target, Tracer(("-p", str(target.pid), "-e", COUNT)) as tracer:
+    with (
+        Running(build("loop"), "1", "1000") as target,
+        Tracer(("-p", str(target.pid), "-e", COUNT)) as tracer,
+    ):
         target.work()
         ended = tracer.end(number)
         assert (ended.out, ended.status) == ("@: 1000\n", 0) or ended.out == "Attached 1 probe\n@: 1000\n"
@@ -37,7 +40,10 @@ def test_a_signal_prints_the_maps(number: int) -> None:
 
 
 def test_the_target_ends_the_trace() -> None:
-    with Running(build("loop"), "1", "1000") as target, Tracer(("-q", "-p", str(target.pid), "-e", COUNT)) as tracer:
+    with (
+        Running(build("loop"), "1", "1000") as target,
+        Tracer(("-q", "-p", str(target.pid), "-e", COUNT)) as tracer,
+    ):
         target.work()
         assert target.end() == 0
         ended = tracer.end(0)
@@ -45,7 +51,10 @@ def test_the_target_ends_the_trace() -> None:
 
 
 def test_a_killed_target_ends_the_trace() -> None:
-    with Running(build("loop"), "1", "1000") as target, Tracer(("-q", "-p", str(target.pid), "-e", COUNT)) as tracer:
+    with (
+        Running(build("loop"), "1", "1000") as target,
+        Tracer(("-q", "-p", str(target.pid), "-e", COUNT)) as tracer,
+    ):
         target.work()
         target.process.kill()
         target.process.wait()
@@ -64,7 +73,9 @@ def test_usr1_prints_and_goes_on() -> None:
         assert target.end() == 0
 
 
-def launch(*options: str, stdin: bytes = b"\n\n", target: tuple[str, ...] = ("1", "1000"), program: str = COUNT) -> subprocess.CompletedProcess[bytes]:
+def launch(
+    *options: str, stdin: bytes = b"\n\n", target: tuple[str, ...] = ("1", "1000"), program: str = COUNT
+) -> subprocess.CompletedProcess[bytes]:
     return bpftime("trace", *options, "-e", program, "--", str(build("loop")), *target, stdin=stdin)
 
 
@@ -179,7 +190,17 @@ def test_a_million_lines_lose_none(tmp_path: Path) -> None:
     """Ten bursts of 100,000 from one thread fit the ring; what does not fit would be told."""
     out = tmp_path / "out"
     with Running(build("paced"), "10", "100000") as target:
-        with Tracer(("-q", "-o", str(out), "-p", str(target.pid), "-e", 'uprobe:paced:step { printf("%lld\\n", arg0); }')) as tracer:
+        with Tracer(
+            (
+                "-q",
+                "-o",
+                str(out),
+                "-p",
+                str(target.pid),
+                "-e",
+                'uprobe:paced:step { printf("%lld\\n", arg0); }',
+            )
+        ) as tracer:
             expected = 0
             target.go()
             for _ in range(10):

@@ -35,7 +35,11 @@ PROGRAMS = {
     "python threads": ([sys.executable, "-c", THREADS], "python", b""),
     "bash": (["bash", "-c", SCRIPT], "bash", b""),
     "sqlite3": (["sqlite3", ":memory:"], "sqlite3", SQL.encode()),
-    "git": (["git", "-C", str(Path(__file__).parents[2]), "log", "--stat", "-n", "5", "--format=%H %s"], "git", b""),
+    "git": (
+        ["git", "-C", str(Path(__file__).parents[2]), "log", "--stat", "-n", "5", "--format=%H %s"],
+        "git",
+        b"",
+    ),
     "openssl": (["openssl", "dgst", "-sha512", "/bin/ls"], "openssl", b""),
     "node": (["node", "-e", NODE], "node", b""),
 }
@@ -47,13 +51,39 @@ SCRIPTS = {
 
 
 def bare(argv: list[str], stdin: bytes) -> tuple[int, bytes]:
-    done = subprocess.run(argv, input=stdin, capture_output=True, timeout=100, env=environment(PYTHONDONTWRITEBYTECODE="1"), check=False)
+    done = subprocess.run(
+        argv,
+        input=stdin,
+        capture_output=True,
+        timeout=100,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        check=False,
+    )
     return done.returncode, done.stdout
 
 
 def traced(argv: list[str], stdin: bytes, program: str, out: Path) -> tuple[int, bytes, str]:
-    command = [*BPFTIME, "trace", "-q", "--no-warnings", "--exit-code", "-o", str(out), "-e", program, "--", *argv]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=100, env=environment(PYTHONDONTWRITEBYTECODE="1"), check=False)
+    command = [
+        *BPFTIME,
+        "trace",
+        "-q",
+        "--no-warnings",
+        "--exit-code",
+        "-o",
+        str(out),
+        "-e",
+        program,
+        "--",
+        *argv,
+    ]
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        timeout=100,
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace")
 
 
@@ -71,7 +101,15 @@ def test_same_output_and_status(name: str, script: str, tmp_path: Path) -> None:
 
 
 LIBRARIES = {
-    "libz of python": ([sys.executable, "-c", "import zlib; d=bytes(range(256))*4000; print(len(zlib.decompress(zlib.compress(d))), zlib.crc32(d))"], "libz.so.1", b""),
+    "libz of python": (
+        [
+            sys.executable,
+            "-c",
+            "import zlib; d=bytes(range(256))*4000; print(len(zlib.decompress(zlib.compress(d))), zlib.crc32(d))",
+        ],
+        "libz.so.1",
+        b"",
+    ),
     "sqlite's library": (["sqlite3", ":memory:"], "libsqlite3.so.0", SQL.encode()),
     "openssl's library": (["openssl", "dgst", "-sha512", "/bin/ls"], "libcrypto.so.3", b""),
 }
@@ -84,7 +122,9 @@ def test_every_function_of_a_library(name: str, tmp_path: Path) -> None:
     if not shutil.which(argv[0]):
         pytest.skip(f"no {argv[0]}")
     want = bare(argv, stdin)
-    program = f"uprobe:{library}:* {{ @in[func] = count(); }} uretprobe:{library}:* {{ @out[func] = count(); }}"
+    program = (
+        f"uprobe:{library}:* {{ @in[func] = count(); }} uretprobe:{library}:* {{ @out[func] = count(); }}"
+    )
     status, out, err = traced(argv, stdin, program, tmp_path / "out")
     if f"no '{library}'" in err:
         pytest.skip(f"{argv[0]} does not start with {library}")

@@ -39,7 +39,11 @@ def test_signals_on_top_of_probes() -> None:
     own, ended = traced(["storm", "4", "400000"], program)
     got = counts(ended.out.encode())
     assert own["handled"] > 10
-    assert (got["@[work_step]:"], got["@[in_handler]:"], got["@r:"]) == (own["steps"], own["handled"], own["steps"])
+    assert (got["@[work_step]:"], got["@[in_handler]:"], got["@r:"]) == (
+        own["steps"],
+        own["handled"],
+        own["steps"],
+    )
 
 
 def test_latency_by_thread_under_signals() -> None:
@@ -96,9 +100,23 @@ def test_exceptions_through_a_call_through() -> None:
 
 def test_family_is_followed_when_launched(tmp_path: Path) -> None:
     out = tmp_path / "data"
-    argv = [*BPFTIME, "trace", "-q", "-o", str(out), "-e", "uprobe:family:member { @ = count(); } uretprobe:family:member { @r = count(); }"]
-    done = subprocess.run([*argv, "--", str(build("family")), "3", "500"], input=b"\n\n", capture_output=True,
-                          timeout=PATIENCE, env=environment(), check=False)
+    argv = [
+        *BPFTIME,
+        "trace",
+        "-q",
+        "-o",
+        str(out),
+        "-e",
+        "uprobe:family:member { @ = count(); } uretprobe:family:member { @r = count(); }",
+    ]
+    done = subprocess.run(
+        [*argv, "--", str(build("family")), "3", "500"],
+        input=b"\n\n",
+        capture_output=True,
+        timeout=PATIENCE,
+        env=environment(),
+        check=False,
+    )
     own, got = counts(done.stdout), counts(out.read_bytes())
     assert (done.returncode, done.stderr, own["bad"]) == (0, b"", 0)
     assert got == {"@:": own["member"], "@r:": own["member"]}

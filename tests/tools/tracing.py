@@ -28,10 +28,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def bpftime(*argv: str, stdin: bytes = b"", env: dict[str, str] | None = None, **more: object) -> subprocess.CompletedProcess[bytes]:
+def bpftime(
+    *argv: str, stdin: bytes = b"", env: dict[str, str] | None = None, **more: object
+) -> subprocess.CompletedProcess[bytes]:
     """Run one command to its end."""
     return subprocess.run(
-        [*BPFTIME, *argv], input=stdin, capture_output=True, timeout=PATIENCE, env=env or environment(), check=False, **more
+        [*BPFTIME, *argv],
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=env or environment(),
+        check=False,
+        **more,
     )
 
 
@@ -48,7 +56,9 @@ class Running:
     def __enter__(self) -> Running:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -117,8 +127,13 @@ class Tracer:
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         reader, writer = os.pipe()
         self.process = subprocess.Popen(
-            [*BPFTIME, "trace", "--ready-fd", str(writer), *self.argv], stdin=subprocess.DEVNULL,
-            stdout=self._files[0], stderr=self._files[1], pass_fds=[writer], env=self.env)
+            [*BPFTIME, "trace", "--ready-fd", str(writer), *self.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=self._files[0],
+            stderr=self._files[1],
+            pass_fds=[writer],
+            env=self.env,
+        )
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             try:
@@ -144,7 +159,9 @@ class Tracer:
             texts.append(file.read().decode("utf-8", "surrogateescape"))
         return Ended(*texts, status)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

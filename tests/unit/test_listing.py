@@ -28,6 +28,8 @@ def test_a_listing_assembles_to_the_same_bytes(text: str) -> None:
 
 
 def test_compiled_scripts_can_be_listed() -> None:
-    script = compile_script('BEGIN { @[1, "a"] = hist(5); printf("%d %s\\n", 1, str(0)); @x = avg(3); exit(); }')
+    script = compile_script(
+        'BEGIN { @[1, "a"] = hist(5); printf("%d %s\\n", 1, str(0)); @x = avg(3); exit(); }'
+    )
     for program in script.object.programs:
         assert _round(program.insns, program.map_refs) == program.insns
