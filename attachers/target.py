@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REACH = 0x7900_0000  # 1.9 GiB: how far an arena may lie from what it serves
 ARENA_STEP = 1 << 20
+CANNOT_OPEN = (-13, -1, -2, -40)  # EACCES, EPERM, ENOENT, ELOOP
 ARENA_BYTES = 1 << 20
 PAGE = 4096
 _UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind)\.so")
@@ -73,7 +74,7 @@ class Target:
     sites: list[SiteEntry] = field(default_factory=list)
     arenas: list[ArenaEntry] = field(default_factory=list)
     _regions: dict[bytes, int] = field(default_factory=dict)
-    _rings: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    _rings: dict[tuple[bytes, int], int] = field(default_factory=dict)
     _texts: list[tuple[int, bytes]] = field(default_factory=list)
     _memory: Memory | None = None
 
@@ -141,11 +142,16 @@ class Target:
                     )
                 )
         raw = self.memory.read(self.state + protocol.STATE_REGIONS, protocol.MAX_REGIONS * 48)
-        self._regions = {}
+        self._regions, self._rings = {}, {}
         for i in range(len(raw) // 48):
             entry = protocol.STATE_REGION.unpack(raw, 48 * i)
-            if entry["base"] and not entry["offset"]:
-                self._regions[protocol.STATE_REGION.text(raw, "session", 48 * i)] = entry["base"]
+            if not entry["base"]:
+                continue
+            session = protocol.STATE_REGION.text(raw, "session", 48 * i)
+            if entry["offset"]:
+                self._rings[session, entry["offset"]] = entry["base"]
+            else:
+                self._regions[session] = entry["base"]
 
     def ask(self, requests: list[Request]) -> list[Reply]:
         """Exchange frames; all must be answered with status 0.
@@ -178,9 +184,7 @@ class Target:
         """
         region = session.region
         if region.id not in self._regions:
-            request = map_request(0, region.id, 0, region.size, region.path)
-            [reply] = self.ask([request])
-            self._regions[region.id] = int.from_bytes(reply.payload, "little")
+            self._regions[region.id] = self._map(0, session, 0, region.size)
         return self._regions[region.id]
 
     @property
@@ -196,12 +200,26 @@ class Target:
 
     def map_ring(self, session: Session, name: str) -> int:
         """Map a ring of the session with its data twice; returns the address of its first page."""
-        key = (session.region.id, name)
+        offset, size = session.maps[name].ring
+        key = (session.region.id, offset)
         if key not in self._rings:
-            offset, size = session.maps[name].ring
-            [reply] = self.ask([map_request(1, session.region.id, offset, size, session.region.path)])
-            self._rings[key] = int.from_bytes(reply.payload, "little")
+            self._rings[key] = self._map(1, session, offset, size)
         return self._rings[key]
+
+    def _map(self, kind: int, session: Session, offset: int, size: int) -> int:
+        """Map a part of a session's memory: by its path, else by a descriptor that is handed over."""
+        region = session.region
+        [reply] = self.channel.exchange([map_request(kind, region.id, offset, size, region.path)])
+        if reply.status in CANNOT_OPEN and isinstance(self.channel, Visitor):
+            [reply] = self.channel.exchange_with(
+                region.fd, lambda number: [map_request(kind, region.id, offset, size, f"#{number}")]
+            )
+        if reply.status:
+            raise TargetProblem(
+                f"{self.pid} cannot map the session's memory (errno {-reply.status})",
+                hint="bpftime doctor -p PID tells what is in the way",
+            )
+        return int.from_bytes(reply.payload, "little")
 
     def resolve(self, session: Session, symbol: str) -> int:
         """Return what a symbol of an image means in this process."""
@@ -214,6 +232,8 @@ class Target:
         if symbol.startswith("ring:"):
             return self.map_ring(session, symbol[5:])
         offset = session.offset_of(symbol)
+        if symbol.startswith("progs:"):
+            raise TargetProblem("programs that call others by a program array are not served in processes")
         if offset is None:
             raise TargetProblem(f"nothing is known about symbol '{symbol}'")
         return self.map_session(session) + offset

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
-from attachers.inject import loader
+from attachers.inject import handover, loader
 from attachers.inject.borrow import Borrowed, borrow
 from attachers.inject.frames import Hello, Reply, Request, batches, decode, encode
 from runtime.agent import build, protocol
@@ -57,6 +58,27 @@ class Visitor:
             thread = borrow(self.pid, self.memory, lockless=lockless)
             try:
                 return self._serve(thread, requests)
+            finally:
+                _release(thread)
+
+    def exchange_with(self, fd: int, requests: Callable[[int], list[Request]]) -> list[Reply]:
+        """Hand a descriptor of ours to the process for the time of one visit.
+
+        `requests` makes the frames from its number there. For what the process may not open by itself: the
+        memory of another user's session, or one in another mount namespace.
+
+        Raises:
+            TargetProblem: the process cannot be stopped or takes no descriptor.
+        """
+        with _Lock(self.pid):
+            thread = borrow(self.pid, self.memory)
+            try:
+                _, landing = self._arrive(thread)
+                number = handover.give(thread, self.memory, landing.inbox, fd)
+                try:
+                    return self._serve(thread, requests(number))
+                finally:
+                    thread.syscall(handover.CLOSE, number)
             finally:
                 _release(thread)
 
