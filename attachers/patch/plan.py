@@ -86,7 +86,7 @@ class Site:
             hole=self.place.hole,
             kind=self.place.kind,
             width=self.place.width,
-            pushes=len(self.place.pushed),
+            pushes=len(self.place.walked),
             flags=EXIT if self.is_exit else 0,
             live=live,
             want=jump + live[len(jump) :],

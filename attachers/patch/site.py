@@ -13,6 +13,7 @@ from attachers.patch.assemble import JUMP
 from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.function import Function
 from attachers.patch.holes import Holes
+from attachers.patch.walk import Walk, walk
 from runtime.agent.protocol import SiteKind
 from runtime.errors import AttachProblem
 
@@ -46,9 +47,9 @@ class Place:
     ret: Instruction | None = None
 
     @property
-    def pushed(self) -> tuple[str, ...]:
-        """Return the registers that were pushed before the site, in order."""
-        return tuple(PUSHES[i.data] for i in self.walked if i.data in PUSHES)
+    def walk(self) -> Walk:
+        """Return what the walked instructions have done to the stack and the registers."""
+        return walk(self.walked)
 
     @property
     def width(self) -> int:
@@ -80,33 +81,55 @@ def _heads(code: bytes) -> tuple[bytes, ...]:
     return code[:1], code[:2], code[:3], code[:4]
 
 
+def _walk_on(function: Function, start: list[Instruction]) -> list[Instruction]:
+    """Return more candidates: past instructions that make room on the stack or fill saved registers."""
+    state = Walk()
+    found: list[Instruction] = []
+    for insn in start:
+        found.append(insn)
+        if not state.step(insn):
+            return found
+    at = found[-1].end - function.start if found else 0
+    while len(found) < WALK and not function.is_targeted(function.start + at):
+        following = function.one_at(at)
+        found += following
+        if not following or not state.step(following[0]):
+            break
+        at += len(following[0].data)
+    return found
+
+
 def choose_entry(function: Function, holes: Holes) -> Place:
     """Return the site for a probe at the start of a function.
 
     Raises:
         AttachProblem: none of its first instructions can be replaced.
     """
-    walk = _walk(function)
-    for wide in (True, False):
-        for index, instruction in enumerate(walk):
-            if index == 0 and instruction.base == "endbr64" and len(walk) > 1:
-                continue  # keep the landing pad of indirect branches
-            place = _place(instruction, holes, wide=wide)
-            if place:
-                return Place(place.kind, place.address, place.hole, (instruction,), tuple(walk[:index]))
-    if (
-        walk
-        and walk[0].base == "endbr64"
-        and _in_line(walk[0].address)
-        and walk[0].address not in holes.barred
-    ):
-        hole = holes.take(walk[0].address)
-        if hole:
-            return Place(SiteKind.HOP2, walk[0].address, hole, (walk[0],))
+    heads = _walk(function)
+    place = _first_place(heads, holes)
+    if place is None and heads and heads[0].base == "endbr64":
+        place = _place(heads[0], holes, wide=False)
+    if place is None:
+        longer = _walk_on(function, heads)
+        place = _first_place(longer, holes) if len(longer) > len(heads) else None
+    if place is not None:
+        return place
     whole = _short_body(function, holes)
     if whole and holes.claim(function.end, max(0, JUMP - len(function.code))):
         return whole
     raise _no_room(function, function.start)
+
+
+def _first_place(candidates: list[Instruction], holes: Holes) -> Place | None:
+    """Return the first candidate that is wide enough for a jump, else the first with a hole near by."""
+    for wide in (True, False):
+        for index, instruction in enumerate(candidates):
+            if index == 0 and instruction.base == "endbr64" and len(candidates) > 1:
+                continue  # keep the landing pad of indirect branches
+            place = _place(instruction, holes, wide=wide)
+            if place:
+                return Place(place.kind, place.address, place.hole, (instruction,), tuple(candidates[:index]))
+    return None
 
 
 def _place(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | None:

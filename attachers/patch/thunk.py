@@ -12,7 +12,7 @@ from enum import Enum
 
 from attachers.patch.assemble import NUMBERS, Code
 from attachers.patch.displace import displace
-from attachers.patch.site import MOVE_FRAME, Place
+from attachers.patch.site import Place
 from runtime.errors import AttachProblem
 from runtime.jit.image import Image
 
@@ -51,8 +51,8 @@ class _Stack:
         self.moment = moment
         self.depth = 0
         self.saved: dict[str, int] = {}
-        self.walked = 8 * len(place.pushed)
-        self.frame_slot = _frame_slot(place)
+        self.walk = place.walk
+        self.walked = self.walk.depth
 
     def push(self, register: str) -> None:
         self.code.push(register)
@@ -74,8 +74,8 @@ class _Stack:
             self._push_place(name, run)
         elif name == "flags":
             self._push_flags()
-        elif name == "rbp" and self.frame_slot is not None:
-            code.push_stack(self.depth + self.frame_slot)
+        elif name in self.walk.changed:
+            code.push_stack(self.depth + self.walk.slot(name))
         elif name in self.saved:
             code.push_stack(self.depth - self.saved[name])
         elif name in NUMBERS:
@@ -95,14 +95,6 @@ class _Stack:
 
     def _push_flags(self) -> None:
         self.code.raw(b"\x9c")  # pushfq
-
-
-def _frame_slot(place: Place) -> int | None:
-    """Where the caller's rbp lies above the thunk's entry rsp, when `mov rbp, rsp` has run already."""
-    if not any(i.data in MOVE_FRAME for i in place.walked):
-        return None
-    pushed = place.pushed
-    return 8 * (len(pushed) - 1 - pushed.index("rbp")) if "rbp" in pushed else None
 
 
 def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None:
@@ -181,10 +173,10 @@ def emit_call_through(
     the jump to `onward` (0 when the displaced instructions are inline) and of what does the site's own work.
     """
     if place.walked:
-        frame_slot = _frame_slot(place)
-        if frame_slot is not None:
-            code.load_stack("rbp", frame_slot)
-        code.move_stack_pointer(8 * len(place.pushed))
+        state = place.walk
+        for register in state.changed:
+            code.load_stack(register, state.slot(register))
+        code.move_stack_pointer(state.depth)
     at_entry = Place(place.kind, place.address, place.hole, place.displaced)
     if before:
         emit_runs(code, at_entry, Moment.ENTRY, before)
@@ -199,7 +191,7 @@ def emit_call_through(
         4, "little", signed=True
     )
     for instruction in place.walked:
-        code.raw(instruction.data)
+        displace(code, instruction)
     base = code.here
     if onward:
         return code.jump_aligned(onward), base
@@ -216,7 +208,7 @@ def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward
     saved = ("r11", "rax", "rdi", "rsi")
     for register in saved:
         entry.push(register)
-    slot = 8 * (len(saved) + len(place.pushed))
+    slot = 8 * len(saved) + place.walk.depth
     entry.raw(b"\x48\x8d\xbc\x24" + slot.to_bytes(4, "little"))  # lea rdi, [rsp + slot]
     stub_load = len(entry.bytes)
     entry.raw(b"\x48\x8d\x35" + bytes(4))  # lea rsi, [rip + stub]

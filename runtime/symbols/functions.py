@@ -76,10 +76,15 @@ def _matching(elf: ElfFile, name: str) -> list[Symbol]:
         if not at and any(s.is_default for s in found):
             found = [s for s in found if s.is_default]
     first: dict[int, Symbol] = {}
-    for symbol in found:
-        if symbol.kind == IFUNC or symbol.value not in first:
-            first.setdefault(symbol.value, symbol)
-    return list(first.values())
+    for symbol in sorted(found, key=_publicness):
+        first.setdefault(symbol.value, symbol)
+    return sorted(first.values(), key=lambda s: s.value)
+
+
+def _publicness(symbol: Symbol) -> tuple[bool, int, int, str]:
+    """Order the names of one address: `malloc` before `__libc_malloc`. An IFUNC's name goes first."""
+    name = symbol.name
+    return symbol.kind != IFUNC, len(name) - len(name.lstrip("_")), len(name), name
 
 
 def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
