@@ -47,7 +47,9 @@ class Things:
         return str(make[name]())
 
     def python(self) -> int:
-        self.running.append(Running(sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()"))
+        self.running.append(
+            Running(sys.executable, "-c", "import sys; print('ready', flush=True); sys.stdin.read()")
+        )
         return self.running[-1].pid
 
     def waiting(self) -> int:
@@ -122,8 +124,14 @@ def run(argv: list[str], case: dict) -> subprocess.CompletedProcess[bytes]:
         command = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups",
                    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", *command]  # fmt: skip
     env = environment(**case.get("env", {}), **({"HOME": "/nonexistent"} if case.get("user") else {}))
-    return subprocess.run(command, input=case.get("stdin", "").encode(), capture_output=True, timeout=PATIENCE,
-                          env=env, check=False)
+    return subprocess.run(
+        command,
+        input=case.get("stdin", "").encode(),
+        capture_output=True,
+        timeout=PATIENCE,
+        env=env,
+        check=False,
+    )
 
 
 def normal(text: str, folder: Path) -> str:
