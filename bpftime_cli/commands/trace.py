@@ -76,7 +76,7 @@ def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
         "", "--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False
     ),
     max_events: int = typer.Option(
-        0, "--max-events", metavar="N", help="Stop after N printed events.", show_default=False
+        0, "--max-events", min=0, metavar="N", help="Stop after N printed events.", show_default=False
     ),
     interval: str = typer.Option(
         "", "-i", "--interval", metavar="TIME", help="Print all maps every TIME.", show_default=False

@@ -74,6 +74,7 @@ def theirs(script: str) -> str:
                 break
             time.sleep(0.005)
         target.work()
+        time.sleep(0.3)  # it drops lines that it has not read when the signal comes
         process.send_signal(signal.SIGINT)
         try:
             out, _ = process.communicate(timeout=20)
