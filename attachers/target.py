@@ -168,6 +168,12 @@ class Target:
     # --- what images need to know ---
 
     @property
+    def catches_faults(self) -> bool:
+        """Return whether our fault handler is installed in the process."""
+        flags = self.memory.read(self.state + protocol.STATE.fields["flags"].offset, 4)
+        return bool(int.from_bytes(flags, "little") & protocol.STATE_FAULTS)
+
+    @property
     def build_kind(self) -> str:
         """Return which build of an image fits: `rseq` with a known thread block, else `plain`."""
         return "rseq" if self.constant("rseq_offset") and self.constant("tid_offset") else "plain"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
-from attachers.patch.grace import settle
+from attachers.patch.grace import free, settle
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
@@ -186,6 +186,9 @@ def remove(
     for site in target.sites:
         if site.state != SiteState.ARMED:
             continue
+        if target.module_of(site.at) is None:
+            free(target, site)  # its library was unloaded
+            continue
         nodes = chain(target, site)
         kept = [n for n in nodes if not _matches(n, session, links)]
         count += len(nodes) - len(kept)
@@ -202,7 +205,7 @@ def remove(
     if not wait:
         return count
     settled = settle(target)
-    if settled and all(s.state == SiteState.FREE for s in target.sites):
+    if settled and target.catches_faults and all(s.state == SiteState.FREE for s in target.sites):
         target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
     if settled and session is not None and links is None and session in target.sessions:
         target.forget(session)

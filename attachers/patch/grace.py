@@ -73,7 +73,7 @@ def _release_holes(target: Target, waiting: list[SiteEntry]) -> None:
     for site in waiting:
         if site.hole:
             _restore(target, site.hole)
-        _free(target, site)
+        free(target, site)
     target.sites = [s for s in target.sites if s.state != SiteState.REMOVED]
 
 
@@ -98,7 +98,8 @@ def _restore(target: Target, hole: int) -> None:
         return
 
 
-def _free(target: Target, site: SiteEntry) -> None:
+def free(target: Target, site: SiteEntry) -> None:
+    """Give a slot of the site table back."""
     place = target.state + protocol.STATE_SITES + 64 * site.index + protocol.SITE.fields["state"].offset
     target.memory.write(place, SiteState.FREE.to_bytes(4, "little"))
 

@@ -15,6 +15,7 @@ typedef long long s64;
 #define MAIL_DOWN 0x1000
 #define MAIL_UP 0x101000
 #define MAIL_BYTES 0x201000
+#define STATE_FAULTS 0x2
 #define STATE_ARENAS 0x80
 #define STATE_REGIONS 0x480
 #define STATE_SITES 0x1000

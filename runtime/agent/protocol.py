@@ -177,6 +177,7 @@ FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,1
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
 
+STATE_FAULTS = 2  # of the state's flags: the fault handler is installed
 STATE_ARENAS = 128
 STATE_REGIONS = 1152
 STATE_SITES = 4096
@@ -247,6 +248,7 @@ CONSTANTS = {
     "MAIL_DOWN": MAIL_DOWN,
     "MAIL_UP": MAIL_UP,
     "MAIL_BYTES": MAIL_BYTES,
+    "STATE_FAULTS": STATE_FAULTS,
     "STATE_ARENAS": STATE_ARENAS,
     "STATE_REGIONS": STATE_REGIONS,
     "STATE_SITES": STATE_SITES,

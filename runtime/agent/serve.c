@@ -321,7 +321,13 @@ static s32 do_faults(struct bytes *in)
 {
 	const u32 *on = take(in, 4);
 
-	return on ? fault_handler((int)*on) : -E_INVAL;
+	if (!on)
+		return -E_INVAL;
+	if (*on)
+		agent.state->flags |= STATE_FAULTS;
+	else
+		agent.state->flags &= ~(u32)STATE_FAULTS;
+	return fault_handler((int)*on);
 }
 
 static s32 dispatch(u16 opcode, struct bytes *in, struct answer *out, int *go)
