@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from tests.tools.target import build
 from tests.tools.tracing import Running, Tracer
 
-PLAIN = str(build("plain"))
+# A copy of its own: the kernel's probes belong to the file and show in every process that runs it.
+FOLDER = tempfile.TemporaryDirectory(prefix="bpftime-")
+PLAIN = str(shutil.copy(build("plain"), FOLDER.name))
 SCRIPTS = {
     "count": "uprobe:PLAIN:add { @ = count(); }",
     "count of returns": "uretprobe:PLAIN:add { @ = count(); }",
