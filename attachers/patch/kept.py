@@ -40,8 +40,8 @@ def _planner_version() -> str:
     return digest.hexdigest()
 
 
-def key_of(module: Module, probes: list[Probe], swap: bool) -> str:
-    """Name a set of probes on one file; empty where the file has no build-id."""
+def key_of(module: Module, probes: list[Probe], swap: bool, read: ReadCode) -> str:
+    """Name a set of probes on one file with the code they find there; empty where it has no build-id."""
     build_id = module.elf.build_id
     if not build_id:
         return ""
@@ -49,6 +49,7 @@ def key_of(module: Module, probes: list[Probe], swap: bool) -> str:
     for p in probes:
         start = p.address - module.bias
         digest.update(f"{start:x} {p.size} {p.at - p.address} {p.when.value} {p.name}\n".encode())
+        digest.update(read(p.address, p.size))
     return digest.hexdigest()
 
 

@@ -41,6 +41,7 @@ from runtime.symbols.ranges import FunctionRanges
 
 TAIL = 32  # bytes read behind a function
 MANY = 32  # probes from which on a module's code is read at once
+BREAKPOINT = 0xCC  # int3
 NO_ROOM = 28  # ENOSPC
 THUNK_ROOM = 512  # more than any thunk needs without its programs' words
 
@@ -110,7 +111,7 @@ class Planner:
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         """Return the places of the probes of one module: as they were chosen before, or chosen now."""
         in_use = any(s.state != SiteState.FREE and module.contains(s.at) for s in self.target.sites)
-        key = "" if in_use else kept.key_of(module, probes, self.swap)
+        key = "" if in_use else kept.key_of(module, probes, self.swap, self.target.code_at)
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
         if known is not None:
             return known
@@ -188,11 +189,24 @@ class Planner:
             raw = self.target.code_at(probe.address, probe.size + TAIL)
             if len(raw) < probe.size or not probe.size:
                 raise AttachProblem(f"the code of {probe.name} cannot be read", errno=116)
+            self._check_breakpoint(probe, raw)
             tail = raw[probe.size :]
             self._functions[probe.address] = Function(
                 probe.name, probe.address, raw[: probe.size], self._padding(probe, tail), probe.others
             )
         return self._functions[probe.address]
+
+    def _check_breakpoint(self, probe: Probe, code: bytes) -> None:
+        """Refuse a function in which somebody else has put a breakpoint: the file has another byte there."""
+        elf = probe.module.elf
+        for at in {0, probe.at - probe.address}:
+            offset = elf.to_offset(probe.address + at - probe.module.bias)
+            if code[at] == BREAKPOINT and offset >= 0 and elf.data[offset] != BREAKPOINT:
+                raise AttachProblem(
+                    f"there is a breakpoint in {probe.name}: a kernel uprobe or a debugger",
+                    errno=116,
+                    hint="end the other tracer first",
+                )
 
     def _padding(self, probe: Probe, tail: bytes) -> bytes:
         """Return the bytes behind a function that can only be padding: up to a 16-byte border or function."""
