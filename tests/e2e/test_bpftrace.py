@@ -66,6 +66,18 @@ def reason() -> str:
 EPOLL_WAIT = "232"
 
 
+def _ended(process: subprocess.Popen[bytes]) -> bytes:
+    """What it printed; a signal between its look at the flag and its wait is lost, so it is told again."""
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=1)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    process.kill()
+    return process.communicate()[0]
+
+
 def theirs(script: str) -> str:
     """bpftrace says nothing before its end here; it is ready when it waits for events."""
     with Running(PLAIN, "20") as target:
@@ -78,11 +90,7 @@ def theirs(script: str) -> str:
             time.sleep(0.005)
         target.work()
         time.sleep(0.3)  # it drops lines that it has not read when the signal comes
-        process.send_signal(signal.SIGINT)
-        try:
-            out, _ = process.communicate(timeout=20)
-        finally:
-            process.kill()
+        out = _ended(process)
         target.end()
     assert process.returncode == 0
     return out.decode("utf-8", "surrogateescape")
