@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,7 +10,9 @@ from runtime.errors import Problem, Problems, Span
 from runtime.lang.suggest import near
 
 TAB = "    "
-MOST = 10  # errors shown
+MOST = 10  # errors shown, and lines quoted
+LONGEST = 400  # characters of a source line that are quoted
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 RED, YELLOW, BOLD, RESET = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 COLOURS = {"ERROR": RED, "BUG": RED, "WARNING": YELLOW, "HINT": BOLD}
 
@@ -30,7 +33,7 @@ def show(message: Message, *, colour: bool = False) -> str:
     """Give a message as lines, each with its newline."""
     before, after = (COLOURS[message.level], RESET) if colour else ("", "")
     place = f"{message.span}: " if message.span is not None else ""
-    lines = [f"{place}{before}{message.level}{after}: {message.text}"]
+    lines = [f"{place}{before}{message.level}{after}: {printable(message.text)[: MOST * LONGEST]}"]
     if message.span is not None and message.span.text:
         lines += _quote(message.span, before, after)
     if message.hint:
@@ -40,13 +43,18 @@ def show(message: Message, *, colour: bool = False) -> str:
 
 
 def _quote(span: Span, before: str, after: str) -> list[str]:
-    lines = [line.replace("\t", TAB) for line in span.text.split("\n")]
     if span.line != span.end_line:
-        return lines
-    raw = span.text
-    blank = _width(raw[: span.column - 1])
-    marks = max(1, _width(raw[span.column - 1 : span.end_column - 1]))
-    return [*lines, " " * blank + before + "~" * marks + after]
+        return [printable(line)[:LONGEST].replace("\t", TAB) for line in span.text.split("\n")[:MOST]]
+    start = max(0, span.column - 1 - LONGEST // 2) if len(span.text) > LONGEST else 0
+    raw = printable(span.text[start : start + LONGEST])
+    first, last = span.column - 1 - start, span.end_column - 1 - start
+    marks = max(1, _width(raw[first:last]))
+    return [raw.replace("\t", TAB), " " * _width(raw[:first]) + before + "~" * marks + after]
+
+
+def printable(text: str) -> str:
+    """Replace what would drive a terminal, or is no text at all, by question marks; tabs stay."""
+    return _CONTROL.sub("?", text)
 
 
 def _width(text: str) -> int:

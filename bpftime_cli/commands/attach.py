@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -53,7 +52,7 @@ def attach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer wor
     quiet: Quiet = False,
 ) -> int:
     """Attach one program to running processes."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.linking import AttachRequest
     from bpftime_cli.pipeline.linking import attach as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
@@ -66,4 +65,4 @@ def attach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer wor
     if not pids:
         raise UsageProblem("no process", hint="-p takes the process ids")
     request = AttachRequest(program, probe, pids, kind, cookie, session, form)
-    return carry_out(request, Console(sys.stdout.buffer, quiet=quiet))
+    return carry_out(request, Console(standard_output(), quiet=quiet))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -27,8 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def check(file: File, form: Format = "text") -> int:
     """Verify a file without loading it."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.checking import check as carry_out
 
     check_format(form)
-    return carry_out(file, form, Console(sys.stdout.buffer))
+    return carry_out(file, form, Console(standard_output()))

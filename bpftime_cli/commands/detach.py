@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -48,7 +47,7 @@ def detach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer wor
     quiet: Quiet = False,
 ) -> int:
     """Take links out of their processes."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.linking import DetachRequest
     from bpftime_cli.pipeline.linking import detach as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
@@ -59,4 +58,4 @@ def detach(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer wor
         raise UsageProblem("say what to detach", hint="ID..., or one of -p PID, --stale, --all")
     if unload and not every:
         raise UsageProblem("--unload goes with --all")
-    return carry_out(request, Console(sys.stdout.buffer, quiet=quiet))
+    return carry_out(request, Console(standard_output(), quiet=quiet))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from bpftime_cli.app import SETTINGS
@@ -24,9 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def doctor(pid: Pids = None, form: Format = "text") -> int:
     """Check this machine."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.doctor import doctor as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
 
     check_format(form)
-    return carry_out(parse_pids(tuple(pid or ())), form, Console(sys.stdout.buffer))
+    return carry_out(parse_pids(tuple(pid or ())), form, Console(standard_output()))

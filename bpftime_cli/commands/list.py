@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -42,12 +41,12 @@ def show(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     form: Format = "text",
 ) -> int:
     """List programs, maps and links, or probes."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.processes import parse_pids
 
     check_format(form)
     pids = parse_pids(tuple(pid or ()))
-    console = Console(sys.stdout.buffer)
+    console = Console(standard_output())
     if pattern:
         from bpftime_cli.pipeline.patterns import show_matches
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -87,7 +86,7 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
 ) -> int:
     """Load an eBPF object."""
     from bpftime_cli.commands.trace import _check_targets, _command
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.loading import LoadRequest, parse_values
     from bpftime_cli.pipeline.loading import load as carry_out
@@ -121,4 +120,4 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
         size,
         parse_values(event or [], "--event"),
     )
-    return carry_out(request, Console(sys.stdout.buffer, colour, quiet, not no_warnings, verbose))
+    return carry_out(request, Console(standard_output(), colour, quiet, not no_warnings, verbose))

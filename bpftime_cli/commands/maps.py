@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -53,7 +52,7 @@ def maps(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     colour: Colour = "auto",
 ) -> int:
     """Print the maps of sessions, change entries, or drain a ring."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.mapview import MapsRequest
     from bpftime_cli.pipeline.mapview import maps as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
@@ -72,4 +71,4 @@ def maps(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
         parse_duration(watch, "--watch"),
         follow,
     )
-    return carry_out(request, Console(sys.stdout.buffer, colour))
+    return carry_out(request, Console(standard_output(), colour))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -51,7 +50,7 @@ def run(
     batch: Batch = False,
 ) -> int:
     """Run a program once on given memory."""
-    from bpftime_cli.console import Console
+    from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.checking import RunRequest
     from bpftime_cli.pipeline.checking import batch as run_many
     from bpftime_cli.pipeline.checking import run as run_one
@@ -59,7 +58,7 @@ def run(
 
     if sum(map(bool, (file, hexfile, batch))) != 1:
         raise UsageProblem("nothing to run", hint="give FILE --program NAME, --hex FILE, or --batch")
-    console = Console(sys.stdout.buffer)
+    console = Console(standard_output())
     if batch:
         return run_many(console)
     return run_one(RunRequest(file, program, hexfile, btf, mem), console)
