@@ -5,11 +5,37 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
+from bpftime_cli.commands.tracewords import (
+    Arguments,
+    Buffering,
+    Clear,
+    Command,
+    DryRun,
+    Duration,
+    ExitCode,
+    FailOn,
+    Inject,
+    Interval,
+    MaxEvents,
+    Output,
+    ReadyFd,
+    ReturnSwap,
+    Session,
+    Stages,
+    Text,
+    Unsafe,
+    Verbose,
+)
+from bpftime_cli.commands.words import Colour, Format, NoWarnings, Pids, Quiet
 from bpftime_cli.options import parse_duration, parse_fail_on
+
+if TYPE_CHECKING:
+    from bpftime_cli.pipeline.config import Config
 
 EXAMPLES = """Compile a script and run it inside the target process.
 
@@ -25,128 +51,94 @@ def register(app: typer.Typer) -> None:
     app.command("trace", cls=CommandWithTarget, help=EXAMPLES, context_settings=SETTINGS)(trace)
 
 
-def trace(  # noqa: PLR0913 # one parameter an option is how Typer works
+def trace(
     ctx: typer.Context,
-    arguments: list[str] = typer.Argument(
-        None,
-        metavar="[SCRIPT] [PARAM]...",
-        help="Script file or - for standard input, then its parameters.",
-        show_default=False,
-    ),
-    text: list[str] = typer.Option(
-        [], "-e", metavar="TEXT", help="Program text; several are joined.", show_default=False
-    ),
-    pid: list[str] = typer.Option(
-        [],
-        "-p",
-        "--pid",
-        metavar="PID",
-        help="Running process; several with commas or several -p.",
-        show_default=False,
-    ),
-    command: str = typer.Option(
-        "", "-c", metavar="CMD", help="Launch a command (no shell).", show_default=False
-    ),
-    output: str = typer.Option("", "-o", metavar="FILE", help="Write data to FILE.", show_default=False),
-    form: str = typer.Option("text", "-f", "--format", metavar="FORMAT", help="text or json."),
-    buffering: str = typer.Option("line", "-B", metavar="MODE", help="Output buffering: line, full or none."),
-    quiet: bool = typer.Option(False, "-q", "--quiet", help="No chatter.", show_default=False),
-    no_warnings: bool = typer.Option(False, "--no-warnings", help="No warnings.", show_default=False),
-    verbose: int = typer.Option(
-        0, "-v", "--verbose", count=True, help="Steps with timings; -vv the plan.", show_default=False
-    ),
-    stages: str = typer.Option(
-        "",
-        "-d",
-        metavar="STAGE[,STAGE]",
-        help="Print bytecode, verify, native or all on stderr, and go on.",
-        show_default=False,
-    ),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Arm, print the plan, take out again.", show_default=False
-    ),
-    unsafe: bool = typer.Option(False, "--unsafe", help="Allow what changes the target.", show_default=False),
-    inject: str = typer.Option(
-        "ptrace",
-        "--inject",
-        metavar="HOW",
-        help="How the agent gets into a running process: ptrace or frida.",
-    ),
-    duration: str = typer.Option(
-        "", "--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False
-    ),
-    max_events: int = typer.Option(
-        0, "--max-events", min=0, metavar="N", help="Stop after N printed events.", show_default=False
-    ),
-    interval: str = typer.Option(
-        "", "-i", "--interval", metavar="TIME", help="Print all maps every TIME.", show_default=False
-    ),
-    clear: bool = typer.Option(False, "--clear", help="With -i: from zero each time.", show_default=False),
-    exit_code: bool = typer.Option(
-        False, "--exit-code", help="End with the launched command's status.", show_default=False
-    ),
-    fail_on: str = typer.Option(
-        "", "--fail-on", metavar="WHAT", help="Status 4 if it happened: lost, empty.", show_default=False
-    ),
-    ready_fd: int = typer.Option(
-        -1, "--ready-fd", metavar="N", help="Write READY=1 to descriptor N when armed.", show_default=False
-    ),
-    session: str = typer.Option(
-        "", "--session", metavar="NAME", help="Name of the session.", show_default=False
-    ),
-    colour: str = typer.Option("auto", "--color", metavar="WHEN", help="auto, always or never."),
-    return_swap: bool = typer.Option(
-        False,
-        "--allow-return-swap",
-        help="Allow replaced return addresses where nothing else works.",
-        show_default=False,
-    ),
+    arguments: Arguments = None,
+    text: Text = None,
+    pid: Pids = None,
+    command: Command = "",
+    output: Output = "",
+    form: Format = "text",
+    buffering: Buffering = "line",
+    quiet: Quiet = False,
+    no_warnings: NoWarnings = False,
+    verbose: Verbose = 0,
+    stages: Stages = "",
+    dry_run: DryRun = False,
+    unsafe: Unsafe = False,
+    inject: Inject = "ptrace",
+    duration: Duration = "",
+    max_events: MaxEvents = 0,
+    interval: Interval = "",
+    clear: Clear = False,
+    exit_code: ExitCode = False,
+    fail_on: FailOn = "",
+    ready_fd: ReadyFd = -1,
+    session: Session = "",
+    colour: Colour = "auto",
+    return_swap: ReturnSwap = False,
 ) -> int:
     """Compile a script and run it inside the target process."""
     from bpftime_cli.console import Console, standard_output
+    from bpftime_cli.pipeline.trace import Trace
+
+    config = _config(ctx)
+    console = Console(standard_output(), config.colour, config.quiet, config.warnings, config.verbose)
+    return Trace(config, console).run()
+
+
+CHOICES = (
+    ("-f", "form", ("text", "json"), "Invalid output format"),
+    ("-B", "buffering", ("line", "full", "none"), "Invalid buffering mode"),
+    ("--inject", "inject", ("ptrace", "frida"), "Invalid injector"),
+    ("--color", "colour", ("auto", "always", "never"), "Invalid colour mode"),
+)
+AS_GIVEN = (
+    "output",
+    "buffering",
+    "quiet",
+    "verbose",
+    "dry_run",
+    "unsafe",
+    "inject",
+    "return_swap",
+    "max_events",
+    "clear",
+    "exit_code",
+    "ready_fd",
+    "session",
+    "colour",
+)  # options that are fields of the configuration under the same name
+
+
+def _config(ctx: typer.Context) -> Config:
+    """Return the checked configuration; Typer keeps the values of all options by their parameters' names."""
     from bpftime_cli.options import check_choice
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.stages import check_stages
-    from bpftime_cli.pipeline.trace import Trace
 
-    program, file, params = _program(text, arguments or [])
-    launched, named = _command(command, ctx.meta.get(COMMAND_KEY, []))
-    pids = parse_pids(tuple(pid))
-    _check_targets(command, launched, pids)
-    check_choice("-f", form, ("text", "json"), "Invalid output format")
-    check_choice("-B", buffering, ("line", "full", "none"), "Invalid buffering mode")
-    check_choice("--inject", inject, ("ptrace", "frida"), "Invalid injector")
-    check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
-    config = Config(
+    values = ctx.params
+    program, file, params = _program(values["text"] or [], values["arguments"] or [])
+    launched, named = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
+    pids = parse_pids(tuple(values["pid"] or []))
+    _check_targets(values["command"], launched, pids)
+    for option, name, choices, text in CHOICES:
+        check_choice(option, values[name], choices, text)
+    return Config(
         program=program,
         file=file,
         params=(*params, *named),
         pids=pids,
         command=tuple(launched),
-        output=output,
-        format=form,
-        buffering=buffering,
-        quiet=quiet,
-        warnings=not no_warnings,
-        verbose=verbose,
-        stages=check_stages(s for s in stages.split(",") if s),
-        dry_run=dry_run,
-        unsafe=unsafe,
-        inject=inject,
-        return_swap=return_swap,
-        duration=parse_duration(duration, "--duration"),
-        max_events=max_events,
-        interval=parse_duration(interval, "-i"),
-        clear=clear,
-        exit_code=exit_code,
-        fail_on=parse_fail_on(fail_on),
-        ready_fd=ready_fd,
-        session=session,
-        colour=colour,
+        format=values["form"],
+        warnings=not values["no_warnings"],
+        stages=check_stages(s for s in values["stages"].split(",") if s),
+        duration=parse_duration(values["duration"], "--duration"),
+        interval=parse_duration(values["interval"], "-i"),
+        fail_on=parse_fail_on(values["fail_on"]),
+        **{name: values[name] for name in AS_GIVEN},
     )
-    console = Console(standard_output(), colour, quiet, not no_warnings, verbose)
-    return Trace(config, console).run()
 
 
 def _program(texts: list[str], arguments: list[str]) -> tuple[str, str, list[str]]:

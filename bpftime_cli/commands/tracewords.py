@@ -1,0 +1,87 @@
+"""The options of `trace` as annotated types: one row an option."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SCRIPT] [PARAM]...",
+        help="Script file or - for standard input, then its parameters.",
+        show_default=False,
+    ),
+]
+Text = Annotated[
+    list[str] | None,
+    typer.Option("-e", metavar="TEXT", help="Program text; several are joined.", show_default=False),
+]
+Command = Annotated[
+    str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
+]
+Output = Annotated[str, typer.Option("-o", metavar="FILE", help="Write data to FILE.", show_default=False)]
+Buffering = Annotated[str, typer.Option("-B", metavar="MODE", help="Output buffering: line, full or none.")]
+Verbose = Annotated[
+    int,
+    typer.Option("-v", "--verbose", count=True, help="Steps with timings; -vv the plan.", show_default=False),
+]
+Stages = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        metavar="STAGE[,STAGE]",
+        help="Print bytecode, verify, native or all on stderr, and go on.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)
+]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Allow what changes the target.", show_default=False)]
+Inject = Annotated[
+    str,
+    typer.Option(
+        "--inject", metavar="HOW", help="How the agent gets into a running process: ptrace or frida."
+    ),
+]
+Duration = Annotated[
+    str,
+    typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),
+]
+MaxEvents = Annotated[
+    int,
+    typer.Option("--max-events", min=0, metavar="N", help="Stop after N printed events.", show_default=False),
+]
+Interval = Annotated[
+    str,
+    typer.Option("-i", "--interval", metavar="TIME", help="Print all maps every TIME.", show_default=False),
+]
+Clear = Annotated[bool, typer.Option("--clear", help="With -i: from zero each time.", show_default=False)]
+ExitCode = Annotated[
+    bool, typer.Option("--exit-code", help="End with the launched command's status.", show_default=False)
+]
+FailOn = Annotated[
+    str,
+    typer.Option(
+        "--fail-on", metavar="WHAT", help="Status 4 if it happened: lost, empty.", show_default=False
+    ),
+]
+ReadyFd = Annotated[
+    int,
+    typer.Option(
+        "--ready-fd", metavar="N", help="Write READY=1 to descriptor N when armed.", show_default=False
+    ),
+]
+Session = Annotated[
+    str, typer.Option("--session", metavar="NAME", help="Name of the session.", show_default=False)
+]
+ReturnSwap = Annotated[
+    bool,
+    typer.Option(
+        "--allow-return-swap",
+        help="Allow replaced return addresses where nothing else works.",
+        show_default=False,
+    ),
+]
