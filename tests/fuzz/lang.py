@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 
 from runtime.errors import Problem
 from runtime.lang import Options, Script, compile_script
@@ -87,3 +88,13 @@ def attempt(seed: int) -> Script | None:
         return None
     except Exception as error:
         raise AssertionError(f"seed {seed}: {error!r}\n{text}") from error
+
+
+def run(seconds: float, seed: int) -> dict[str, int]:
+    """Try mutated texts until the time is over; a crash raises with its seed."""
+    end = time.monotonic() + seconds
+    seen = {"compiled": 0, "refused": 0}
+    while time.monotonic() < end:
+        seen["refused" if attempt(seed) is None else "compiled"] += 1
+        seed += 1
+    return seen
