@@ -13,6 +13,7 @@ from runtime.errors import AttachProblem, ObjectProblem, alternatives
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, find, name_at, ranges_of
 from runtime.symbols.modules import Module
+from runtime.symbols.paths import exists, is_file
 
 
 def find_modules(target: Target, binary: str) -> list[Module]:
@@ -58,7 +59,7 @@ def _is_version_of(name: str, wanted: str) -> bool:
 def _found_in_path(name: str) -> str:
     for folder in os.environ.get("PATH", "").split(":"):
         path = Path(folder or ".") / name
-        if path.is_file() and os.access(path, os.X_OK):
+        if is_file(path) and os.access(path, os.X_OK):
             return str(path)
     return ""
 
@@ -117,7 +118,7 @@ def find_file(binary: str) -> str:
     """
     candidates = [binary] if "/" in binary else [binary, *_library_paths(binary), _found_in_path(binary)]
     for path in candidates:
-        if path and Path(path).is_file():
+        if path and is_file(path):
             try:
                 ElfFile(path)
             except ObjectProblem:
@@ -146,8 +147,8 @@ def _library_paths(name: str) -> list[str]:
     found = []
     for folder in folders:
         exact = Path(folder) / name
-        if exact.is_file():
+        if is_file(exact):
             found.append(str(exact))
-        elif Path(folder).is_dir():
+        elif exists(folder):
             found += sorted(str(p) for p in Path(folder).glob(f"{name}.so*"))
     return found

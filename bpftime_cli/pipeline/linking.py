@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from attachers.inject.visit import find_state
 from attachers.patch.apply import remove
@@ -37,6 +36,7 @@ from bpftime_cli.pipeline.tracerfolder import mark_of
 from runtime.ebpf.object import Program
 from runtime.errors import AttachProblem, Problem, Problems
 from runtime.shm.handlers import Link, LinkState
+from runtime.symbols.paths import is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def attach(request: AttachRequest, console: Console) -> int:
     """
     file, name = split_id(request.program)
     with ExitStack() as stack:
-        if file and Path(file).is_file():
+        if file and is_file(file):
             source = Source.read(file, {})
             source.programs.program(name)
             console.warn(source.programs.verify_all())

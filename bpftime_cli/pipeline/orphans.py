@@ -20,6 +20,7 @@ from runtime.errors import Problem
 from runtime.shm.folder import ProcessMark, SessionFolder
 from runtime.shm.region import process_start
 from runtime.symbols.maps import Mapping, read_maps
+from runtime.symbols.paths import exists
 
 MARK = f"memfd:{protocol.STATE_NAME}".encode()
 DELETED = " (deleted)"
@@ -154,7 +155,7 @@ def _is_over(target: Target, session: bytes, maps: list[Mapping]) -> bool:
     if mapping is None:
         return True
     if f"memfd:{protocol.REGION_NAME}" not in mapping.path:
-        return mapping.path.endswith(DELETED) or not Path(mapping.path).exists()
+        return mapping.path.endswith(DELETED) or not exists(mapping.path)
     head = target.memory.read(base, protocol.REGION.size)
     if len(head) < protocol.REGION.size:
         return True

@@ -14,6 +14,7 @@ from runtime.errors import AttachProblem, Problem, UsageProblem
 from runtime.symbols.elf import IFUNC, ElfFile
 from runtime.symbols.functions import find, unknown_function
 from runtime.symbols.modules import modules_of
+from runtime.symbols.paths import exists, is_file
 
 PROVIDERS = {"uprobe": "uprobe", "u": "uprobe", "uretprobe": "uretprobe", "ur": "uretprobe"}
 KERNEL = ("kprobe", "kretprobe", "kfunc", "kretfunc", "fentry", "fexit", "rawtracepoint", "iter")
@@ -125,7 +126,7 @@ def _glob(binary: str) -> list[Path]:
         )
     path = Path(binary).absolute()
     start = Path(path.anchor)
-    return sorted(p for p in start.glob(str(path.relative_to(start))) if p.is_file())
+    return sorted(p for p in start.glob(str(path.relative_to(start))) if is_file(p))
 
 
 @lru_cache
@@ -143,5 +144,5 @@ def _is_named(path: str, binary: str) -> bool:
     if "*" in binary:
         return fnmatch.fnmatchcase(path if "/" in binary else name, binary)
     if "/" in binary:
-        return Path(path).exists() and Path(binary).exists() and Path(path).samefile(binary)
+        return exists(path) and exists(binary) and Path(path).samefile(binary)
     return name == binary or name.startswith(f"{binary}.so")
