@@ -13,7 +13,11 @@ from pathlib import Path
 from runtime.errors import ObjectProblem, Problem
 
 FLAGS = ("-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86", "-g", "-O2")
-ZIG_FLAGS = ("-target", "bpfel-freestanding", "-D__TARGET_ARCH_x86", "-g", "-O2", "-fno-sanitize=all")
+# Freestanding there means without the system's headers: they are named, behind the compiler's own.
+ZIG_FLAGS = (
+    *("-target", "bpfel-freestanding", "-mcpu=v3", "-D__TARGET_ARCH_x86", "-g", "-O2", "-fno-sanitize=all"),
+    *("-idirafter", "/usr/include"),
+)
 MISSING = "no compiler for eBPF found: neither clang nor the ziglang wheel is installed"
 LINES = 12  # of the compiler's words that are shown
 
