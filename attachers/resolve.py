@@ -22,9 +22,12 @@ def find_modules(target: Target, binary: str) -> list[Module]:
     Raises:
         AttachProblem: the process has none of that name.
     """
+    # Not the agent itself: its code runs inside every probe.
+    agent = target.constant("agent_base")
+    modules = [m for m in target.modules if not m.start <= agent < m.end]
     if binary == "*":
-        return target.modules
-    found = [m for m in target.modules if _is_named(m, binary)]
+        return modules
+    found = [m for m in modules if _is_named(m, binary)]
     if not found:
         import difflib  # lazy: only for the message
 
