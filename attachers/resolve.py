@@ -31,7 +31,7 @@ def find_modules(target: Target, binary: str) -> list[Module]:
     if not found:
         import difflib  # lazy: only for the message
 
-        names = sorted({m.path.rpartition("/")[2] for m in target.modules})
+        names = sorted({m.path.rpartition("/")[2] for m in modules})
         near = difflib.get_close_matches(binary.rpartition("/")[2], names, 3, 0.5)
         raise AttachProblem(
             f"no '{binary}' among the {len(names)} files mapped by {target.pid}",
