@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
+from attachers.inject.visit import find_state
 from attachers.patch.grace import free, settle
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
@@ -177,6 +178,8 @@ def remove(
         TargetProblem: the process cannot be reached.
         AttachProblem: somebody else has changed the code of a site meanwhile.
     """
+    if not find_state(target.pid):
+        return 0  # it has become another program: nothing of ours is in it
     target.refresh()
     emptied: list[SiteEntry] = []
     rearmed: list[tuple[SiteEntry, Node]] = []
