@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
@@ -181,11 +181,27 @@ def remove(
     if not find_state(target.pid):
         return 0  # it has become another program: nothing of ours is in it
     target.refresh()
-    emptied: list[SiteEntry] = []
-    rearmed: list[tuple[SiteEntry, Node]] = []
-    relinks: list[tuple[int, int]] = []
-    heads: list[tuple[int, int]] = []
-    count = 0
+    edits = _edits(target, session, links)
+    _remove(target, edits.emptied, edits.rearmed, edits.relinks, edits.heads)
+    target.read_tables()
+    if wait:
+        _give_back(target, session if links is None else None)
+    return edits.count
+
+
+@dataclass
+class _Edits:
+    """What taking thunks out changes: sites without any left, sites with another first one, jumps, heads."""
+
+    emptied: list[SiteEntry] = field(default_factory=list)
+    rearmed: list[tuple[SiteEntry, Node]] = field(default_factory=list)
+    relinks: list[tuple[int, int]] = field(default_factory=list)
+    heads: list[tuple[int, int]] = field(default_factory=list)
+    count: int = 0
+
+
+def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) -> _Edits:
+    edits = _Edits()
     for site in target.sites:
         if site.state != SiteState.ARMED:
             continue
@@ -194,25 +210,26 @@ def remove(
             continue
         nodes = chain(target, site)
         kept = [n for n in nodes if not _matches(n, session, links)]
-        count += len(nodes) - len(kept)
         if len(kept) == len(nodes):
             continue
+        edits.count += len(nodes) - len(kept)
         if not kept:
-            emptied.append(site)
+            edits.emptied.append(site)
             continue
         if kept[0].thunk != site.thunk:
-            rearmed.append((site, kept[0]))
-        _close_gaps(nodes, kept, relinks, heads)
-    _remove(target, emptied, rearmed, relinks, heads)
-    target.read_tables()
-    if not wait:
-        return count
-    settled = settle(target)
-    if settled and target.catches_faults and all(s.state == SiteState.FREE for s in target.sites):
+            edits.rearmed.append((site, kept[0]))
+        _close_gaps(nodes, kept, edits.relinks, edits.heads)
+    return edits
+
+
+def _give_back(target: Target, session: bytes | None) -> None:
+    """Return padding, code memory, the fault handler and a whole session's memory, where nobody uses them."""
+    if not settle(target):
+        return
+    if target.catches_faults and all(s.state == SiteState.FREE for s in target.sites):
         target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
-    if settled and session is not None and links is None and session in target.sessions:
+    if session is not None and session in target.sessions:
         target.forget(session)
-    return count
 
 
 def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) -> bool:
