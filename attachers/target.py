@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
-from attachers.inject.visit import Visitor, find_state, target_facts
+from attachers.inject.visit import Visitor, target_facts
 from runtime.agent import build, protocol
 from runtime.agent.protocol import Op, SiteState
 from runtime.errors import TargetProblem
@@ -377,8 +377,3 @@ def _sites(raw: bytes) -> list[SiteEntry]:
         at, hole, _, kind, width, _, flags, live, want, _, _, thunk, link, state = row
         found.append(SiteEntry(index, at, hole, kind, width, live, want, thunk, link, state, flags))
     return found
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process carries our agent's state."""
-    return bool(find_state(pid))

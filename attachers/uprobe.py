@@ -105,6 +105,7 @@ class FunctionAttacher(Attacher):
             raise AttachProblem("a function probe takes an image and a function's place", errno=22)
         if attach_type not in self.types:
             raise AttachProblem(f"attach type {attach_type} is no function probe", errno=95)
+        self.target.refresh()  # the sites of links made since
         link = self.allocate_id()
         hook = Hook(link, program, *self._text(private_data), attach_type)
         plan = self.plan(self.resolve(hook))

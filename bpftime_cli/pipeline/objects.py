@@ -14,11 +14,11 @@ from runtime.elf import load
 from runtime.errors import Problem, Problems, Refused, UsageProblem
 from runtime.jit.image import Image
 from runtime.jit.unit import Build
-from runtime.maps.layout import MapLayout
+from runtime.maps.layout import MapLayout, possible_cpus
 from runtime.maps.spec import MapKind, MapSpec
 from runtime.shm.folder import KeptMap, KeptObject, SessionFolder
 from runtime.shm.handlers import Handlers
-from runtime.shm.region import Region, possible_cpus
+from runtime.shm.region import Region
 from runtime.shm.session import PlacedMap, Session
 from runtime.types import ContextKind
 from runtime.verify import Verified, verify

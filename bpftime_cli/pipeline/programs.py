@@ -8,10 +8,9 @@ from runtime.ebpf.object import Object
 from runtime.errors import Problem
 from runtime.jit.image import Image
 from runtime.jit.unit import Build
+from runtime.maps.layout import possible_cpus
 from runtime.maps.spec import MapKind, MapSpec
 from runtime.shm.clock import is_trusted
-from runtime.shm.region import possible_cpus
-from runtime.types import ContextKind
 from runtime.verify import Verified, verify
 
 
@@ -62,7 +61,3 @@ class Programs:
             build = Build(kind, possible_cpus(), clock_source())
             self._images[name, kind] = compile_program(self.verified(name), self.maps, build)
         return self._images[name, kind]
-
-    def is_local(self, name: str) -> bool:
-        """Return whether a program runs in the tracer (begin, end, interval)."""
-        return self.verified(name).program.context is ContextKind.TIMER

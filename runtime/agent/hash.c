@@ -29,22 +29,6 @@ static inline __attribute__((always_inline)) u32 hash_of(const struct map *map, 
 	return (u32)sum * 0x9e3779b1u ^ (u32)(sum >> 7);
 }
 
-static inline __attribute__((always_inline)) int same_key(const u8 *a, const u8 *b, u32 size)
-{
-	for (; size >= 8; size -= 8, a += 8, b += 8)
-		if (*(const u64 *)a != *(const u64 *)b)
-			return 0;
-	if (size >= 4) {
-		if (*(const u32 *)a != *(const u32 *)b)
-			return 0;
-		size -= 4, a += 4, b += 4;
-	}
-	for (; size; size--)
-		if (*a++ != *b++)
-			return 0;
-	return 1;
-}
-
 static inline struct entry *entry_at(struct map *map, u32 index)
 {
 	return (struct entry *)(map_region(map) + map->data + (u64)index * map->entry);

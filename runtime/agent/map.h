@@ -75,3 +75,20 @@ HELPER void *map_lookup(struct map *map, const void *key);
 HELPER void *hash_find(struct map *map, const void *key);
 HELPER s64 hash_update(struct map *map, const void *key, const void *value, u64 flags);
 HELPER s64 hash_delete(struct map *map, const void *key);
+
+// Whether two keys of `size` bytes are equal.
+static inline __attribute__((always_inline)) int same_key(const u8 *a, const u8 *b, u32 size)
+{
+	for (; size >= 8; size -= 8, a += 8, b += 8)
+		if (*(const u64 *)a != *(const u64 *)b)
+			return 0;
+	if (size >= 4) {
+		if (*(const u32 *)a != *(const u32 *)b)
+			return 0;
+		size -= 4, a += 4, b += 4;
+	}
+	for (; size; size--)
+		if (*a++ != *b++)
+			return 0;
+	return 1;
+}

@@ -13,22 +13,6 @@ struct thread_entry {
 	u8 key[];
 };
 
-static inline __attribute__((always_inline)) int same(const u8 *a, const u8 *b, u32 size)
-{
-	for (; size >= 8; size -= 8, a += 8, b += 8)
-		if (*(const u64 *)a != *(const u64 *)b)
-			return 0;
-	if (size >= 4) {
-		if (*(const u32 *)a != *(const u32 *)b)
-			return 0;
-		size -= 4, a += 4, b += 4;
-	}
-	for (; size; size--)
-		if (*a++ != *b++)
-			return 0;
-	return 1;
-}
-
 // Thread ids follow one another, so their low bits spread best; longer keys are mixed.
 static inline __attribute__((always_inline)) u32 place_of(const u8 *key, u32 size)
 {
@@ -61,7 +45,7 @@ static inline __attribute__((always_inline)) struct thread_entry *find(struct ma
 	for (u32 i = 0; i < PLACES; i++) {
 		struct thread_entry *entry = entry_at(map, place + i);
 
-		if (entry->state && same(entry->key, key, size))
+		if (entry->state && same_key(entry->key, key, size))
 			return entry;
 	}
 	return 0;

@@ -16,19 +16,11 @@ from pathlib import Path
 
 from runtime.agent import protocol
 from runtime.errors import ObjectProblem, Problem
+from runtime.maps.layout import possible_cpus
 
 PAGE = 4096
 HUGE = 2 << 20  # regions are rounded up to this
 _SEALS = 0x0002 | 0x0004  # F_SEAL_SHRINK | F_SEAL_GROW (fcntl(2))
-
-
-def possible_cpus() -> int:
-    """Return one more than the highest CPU number that may ever come online.
-
-    Source: Documentation/admin-guide/cputopology.rst, `possible`.
-    """
-    text = Path("/sys/devices/system/cpu/possible").read_text().strip()
-    return int(text.replace(",", "-").rpartition("-")[2]) + 1
 
 
 def process_start(pid: int) -> int:
@@ -54,10 +46,9 @@ class ProcessEntry:
 class Region:
     """A mapped region. `create` makes one, `open` maps what another process made."""
 
-    def __init__(self, fd: int, size: int, *, owned: bool) -> None:
+    def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.size = size
-        self._owned = owned
         self._map = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self.buffer = memoryview(self._map)
 
@@ -77,7 +68,7 @@ class Region:
             os.ftruncate(fd, size)
             if file is None:
                 fcntl.fcntl(fd, 1033, _SEALS)  # F_ADD_SEALS
-            region = cls(fd, size, owned=True)
+            region = cls(fd, size)
         except OSError as error:
             os.close(fd)
             raise Problem(
@@ -112,7 +103,7 @@ class Region:
                 file=str(path),
                 hint="use the bpftime that made it",
             )
-        return cls(fd, size, owned=False)
+        return cls(fd, size)
 
     def _format(self, name: str, backed: bool) -> None:
         cpus = possible_cpus()

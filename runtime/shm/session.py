@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import Bug, Problem
-from runtime.maps.layout import ARRAYS, RINGS, MapLayout, initialise
+from runtime.maps.layout import ARRAYS, RINGS, MapLayout, initialise, possible_cpus
 from runtime.maps.reader import MapView
 from runtime.maps.spec import MapSpec
-from runtime.shm.region import HUGE, PAGE, Region, possible_cpus
+from runtime.shm.region import HUGE, PAGE, Region
 
 TABLES = 1 << 20  # header, process, handler and thread-slot tables, rounded up generously
 

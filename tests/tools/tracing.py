@@ -24,7 +24,11 @@ PATIENCE = 60.0  # seconds that anything may take on a loaded machine
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a command: this checkout's packages, no colours."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("BPFTIME_", "FORCE_COLOR", "CLICOLOR", "PYTHONDONTWRITE"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("BPFTIME_", "FORCE_COLOR", "CLICOLOR", "PYTHONDONTWRITE"))
+    }
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
