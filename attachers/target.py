@@ -15,7 +15,7 @@ from attachers.inject.visit import Visitor, target_facts
 from runtime.agent import build, protocol
 from runtime.agent.protocol import Op, SiteState
 from runtime.errors import TargetProblem
-from runtime.shm.region import process_start
+from runtime.shm.region import has_ended, process_start
 from runtime.symbols.maps import Memory, read_maps
 from runtime.symbols.modules import Module, modules_of
 
@@ -351,8 +351,8 @@ class Target:
 
     @property
     def is_alive(self) -> bool:
-        """Return whether the process that was opened still runs."""
-        return process_start(self.pid) == self.start
+        """Return whether the process that was opened still runs: one that nobody has waited for does not."""
+        return process_start(self.pid) == self.start and not has_ended(self.pid)
 
     def close(self) -> None:
         """Let go of the channel; nothing in the process changes."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from attachers.inject.frames import Reply, Request, batches, decode, encode
 from runtime.agent import build, protocol
 from runtime.errors import Problem, TargetProblem
-from runtime.shm.region import Region
+from runtime.shm.region import Region, has_ended
 
 FUTEX, WAIT, WAKE = 202, 0, 1
 PATIENCE = 2.0  # seconds
@@ -95,7 +95,7 @@ class Mailbox:
             self._futex(WAIT, 1)
             if self._turn.value == 2:
                 return
-            if not _is_alive(self.pid):
+            if has_ended(self.pid):
                 raise TargetProblem(f"process {self.pid} ended while attaching")
             if time.monotonic() > deadline:
                 raise TargetProblem(f"{self.pid} did not answer within {PATIENCE:.0f} s")
@@ -108,14 +108,6 @@ class Mailbox:
         """Unmap the mailbox."""
         del self._turn
         self._map.close()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
 
 
 class Doorbell:
@@ -155,6 +147,6 @@ def wait_for_agent(
                 region.set_process(entry.slot, "pid", pid)
                 region.set_process(entry.slot, "mail_fd", -1)
                 return entry.mail_fd
-        if not _is_alive(pid) or not goes_on() or time.monotonic() > deadline:
+        if has_ended(pid) or not goes_on() or time.monotonic() > deadline:
             raise TargetProblem(f"the agent did not start in {pid}")
         doorbell.wait(0.02)

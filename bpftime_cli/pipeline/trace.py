@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
 from types import FrameType
 
-from attachers.base import UPROBE, URETPROBE
-from attachers.uprobe import Hook
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.processes import Processes, Traced
@@ -22,12 +20,11 @@ from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.pipeline.tracerfolder import TracerFolder
 from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
-from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
-from runtime.lang import Options, Script, ScriptProbe, compile_script
+from runtime.errors import Problem, TargetProblem, UsageProblem
+from runtime.lang import Options, Script, compile_script
 from runtime.shm.clock import SessionClock
 from runtime.shm.session import Session
 
-ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
 NAPS = (0.0005, 0.02)  # seconds: shortest and longest sleep between two looks at the ring
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
@@ -131,75 +128,30 @@ class Trace:
     def _ends_by_itself(self, script: Script) -> bool:
         return all(p.provider in ("begin", "end") for p in script.probes) and not self.config.command
 
-    # --- arming ---
-
     def _arm(self, script: Script, programs: Programs) -> int:
-        """Attach every function probe in every process; returns how many sites' probes were armed.
+        """Attach every probe in every process; returns how many were armed.
 
         Raises:
             Problem: a probe matches nothing, or nothing could be armed.
         """
+        arming = Arming(self.config, self.console, self.names, script, programs)
+        self.processes.arm = arming.arm
         count = 0
-        self.processes.arm = lambda traced: self._arm_one(script, programs, traced)
         for traced in self.processes.traced:
-            count += self._arm_one(script, programs, traced)
+            count += self._arm_one(arming, traced)
             self._leave_if_told()
         self._note(f"armed {count} probes")
         return count
 
-    def _arm_one(self, script: Script, programs: Programs, traced: Traced) -> int:
-        self.names.remember(traced.target.pid, traced.target.modules)
-        probes = []
-        problems: list[Problem] = []
-        kind = traced.target.build_kind
-        spans: dict[int, ScriptProbe] = {}
-        for probe in script.probes:
-            if probe.provider not in ATTACH_TYPES:
-                continue
-            image = programs.image(probe.program, kind)
-            *binary, function = probe.parts
-            hook = Hook(
-                len(spans) + 1, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider]
-            )
-            try:
-                found = traced.attacher.resolve(hook)
-            except AttachProblem as problem:
-                problems.append(_located(problem, probe))
-                continue
-            for one in found:
-                link = len(spans) + 1
-                spans[link] = probe
-                full = probe.name or f"{probe.provider}:{one.module.path}:{one.name}" + (
-                    f"+{one.at - one.address}" if one.at != one.address else ""
-                )
-                cookie = self.names.add_probe(full) if probe.uses_cookie else 0
-                probes.append(replace(one, link=link, cookie=cookie))
-        if problems:
-            raise problems[0] if len(problems) == 1 else Problems(problems)
-        if not probes:
+    def _arm_one(self, arming: Arming, traced: Traced) -> int:
+        """Attach in one process; one of several that ends meanwhile is told, and the others go on."""
+        try:
+            return arming.arm(traced)
+        except TargetProblem as problem:
+            if traced.target.is_alive or len(self.processes.traced) == 1:
+                raise
+            self.console.warn([problem])
             return 0
-        plan = traced.attacher.plan(probes)
-        if self.config.dry_run or self.config.verbose > 1:
-            self.console.note(str(plan))
-        traced.attacher.apply(plan)
-        self._report_refused(plan.refused, spans)
-        return len(spans) - len(plan.refused)
-
-    def _report_refused(self, refused: dict[int, AttachProblem], probes: dict[int, ScriptProbe]) -> None:
-        if refused and len(refused) == len(probes):
-            link, problem = next(iter(refused.items()))
-            raise _located(problem, probes[link])
-        if not refused:
-            return
-        if len(refused) <= 3 or self.config.verbose:
-            self.console.warn([_located(p, probes[link]) for link, p in refused.items()])
-        else:
-            reasons: dict[int, int] = {}
-            for problem in refused.values():
-                reasons[problem.errno] = reasons.get(problem.errno, 0) + 1
-            words = {28: "have no room for a jump", 95: "cannot be probed this way", 116: "have changed code"}
-            text = ", ".join(f"{n} {words.get(e, f'gave error {e}')}" for e, n in reasons.items())
-            self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint="-v lists them")])
 
     def _announce(self, count: int) -> None:
         self._armed = True
@@ -338,8 +290,3 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, old in self._old.items():
             signal.signal(number, old if callable(old) or isinstance(old, int) else signal.SIG_DFL)
-
-
-def _located(problem: AttachProblem, probe: ScriptProbe) -> AttachProblem:
-    """Return the problem with the place of its attach point."""
-    return AttachProblem(str(problem), errno=problem.errno, hint=problem.hint, span=probe.span)

@@ -32,6 +32,15 @@ def process_start(pid: int) -> int:
     return int(text.rpartition(")")[2].split()[19])
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone, or its end only waits to be collected (state Z of proc(5))."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return True
+    return text.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessEntry:
     """One process that has claimed a slot. `mail_fd` is its mailbox's descriptor while it waits, else -1."""

@@ -1,0 +1,115 @@
+"""The probes of a script hooked on in one process after another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from attachers.base import UPROBE, URETPROBE
+from attachers.patch.plan import Probe
+from attachers.uprobe import Hook
+from bpftime_cli.console import Console
+from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.processes import Traced
+from bpftime_cli.pipeline.programs import Programs
+from bpftime_cli.pipeline.resolver import Names
+from runtime.errors import AttachProblem, Problem, Problems, TargetProblem
+from runtime.lang import Script, ScriptProbe
+
+ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
+LISTED = 3  # refused places that are told one by one
+REASONS = {28: "have no room for a jump", 95: "cannot be probed this way", 116: "have changed code"}
+
+
+@dataclass
+class Arming:
+    """What is armed in every process of a trace."""
+
+    config: Config
+    console: Console
+    names: Names
+    script: Script
+    programs: Programs
+
+    def arm(self, traced: Traced) -> int:
+        """Attach every probe that runs in processes; returns how many places were armed.
+
+        Raises:
+            Problem: a probe matches nothing, nothing could be armed, or the process has ended.
+        """
+        self.names.remember(traced.target.pid, traced.target.modules)
+        try:
+            return self._arm(traced)
+        except AttachProblem:
+            if traced.target.is_alive:
+                raise
+            raise TargetProblem(f"process {traced.target.pid} ended while attaching") from None
+
+    def _arm(self, traced: Traced) -> int:
+        probes, spans = self._places(traced)
+        if not probes:
+            return 0
+        plan = traced.attacher.plan(probes)
+        if self.config.dry_run or self.config.verbose > 1:
+            self.console.note(str(plan))
+        traced.attacher.apply(plan)
+        self._report_refused(plan.refused, spans)
+        return len(spans) - len(plan.refused)
+
+    def _places(self, traced: Traced) -> tuple[list[Probe], dict[int, ScriptProbe]]:
+        """Return the places of all probes, and by link which probe of the script each belongs to."""
+        probes: list[Probe] = []
+        spans: dict[int, ScriptProbe] = {}
+        problems: list[Problem] = []
+        for probe in self.script.probes:
+            if probe.provider not in ATTACH_TYPES:
+                continue
+            try:
+                found = traced.attacher.resolve(self._hook(probe, traced))
+            except AttachProblem as problem:
+                problems.append(_located(problem, probe))
+                continue
+            for one in found:
+                link = len(spans) + 1
+                spans[link] = probe
+                probes.append(replace(one, link=link, cookie=self._cookie(probe, one)))
+        if problems:
+            raise problems[0] if len(problems) == 1 else Problems(problems)
+        return probes, spans
+
+    def _hook(self, probe: ScriptProbe, traced: Traced) -> Hook:
+        image = self.programs.image(probe.program, traced.target.build_kind)
+        *binary, function = probe.parts
+        return Hook(0, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider])
+
+    def _cookie(self, probe: ScriptProbe, place: Probe) -> int:
+        """Return the number by which a program tells its full name, 0 where it does not ask."""
+        if not probe.uses_cookie:
+            return 0
+        offset = f"+{place.at - place.address}" if place.at != place.address else ""
+        return self.names.add_probe(
+            probe.name or f"{probe.provider}:{place.module.path}:{place.name}{offset}"
+        )
+
+    def _report_refused(self, refused: dict[int, AttachProblem], probes: dict[int, ScriptProbe]) -> None:
+        """Tell which places were left out: one by one where they are few, else by reason.
+
+        Raises:
+            AttachProblem: every place was refused.
+        """
+        if not refused:
+            return
+        if len(refused) == len(probes):
+            link, problem = next(iter(refused.items()))
+            raise _located(problem, probes[link])
+        if len(refused) <= LISTED or self.config.verbose:
+            self.console.warn([_located(p, probes[link]) for link, p in refused.items()])
+            return
+        reasons = Counter(problem.errno for problem in refused.values())
+        text = ", ".join(f"{n} {REASONS.get(e, f'gave error {e}')}" for e, n in reasons.items())
+        self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint="-v lists them")])
+
+
+def _located(problem: AttachProblem, probe: ScriptProbe) -> AttachProblem:
+    """Return the problem with the place of its attach point."""
+    return AttachProblem(str(problem), errno=problem.errno, hint=problem.hint, span=probe.span)
