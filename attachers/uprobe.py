@@ -6,10 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attachers.base import UPROBE, URETPROBE, Attacher, FunctionData, PrivateData, unknown_link
-from attachers.patch.apply import apply, remove
+from attachers.base import (
+    UPROBE,
+    UPROBE_OVERRIDE,
+    UREPLACE,
+    URETPROBE,
+    Attacher,
+    FunctionData,
+    PrivateData,
+    unknown_link,
+)
+from attachers.patch.apply import FramesRefused, apply, remove
 from attachers.patch.plan import AttachPlan, Probe, When
 from attachers.patch.planner import Planner
+from attachers.patch.thunk import OVERRIDE_FLAG
 from attachers.resolve import find_modules, find_points
 from attachers.target import Target
 from runtime.errors import AttachProblem
@@ -18,12 +28,19 @@ from runtime.shm.session import Session
 from runtime.symbols.functions import FunctionPoint
 from runtime.symbols.modules import Module
 
+WHEN = {
+    UPROBE: When.ENTRY,
+    URETPROBE: When.RETURN,
+    UPROBE_OVERRIDE: When.OVERRIDE,
+    UREPLACE: When.REPLACE,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One program to hook on: what to run, where as the user wrote it, and the attach cookie.
 
-    `binary` and `function` may hold wildcards; `attach_type` is 6 or 7.
+    `binary` and `function` may hold wildcards; `attach_type` is a key of `WHEN`.
     """
 
     link: int
@@ -37,7 +54,7 @@ class Hook:
 class FunctionAttacher(Attacher):
     """Function probes of one process."""
 
-    types: ClassVar[tuple[int, ...]] = (UPROBE, URETPROBE)
+    types: ClassVar[tuple[int, ...]] = (UPROBE, URETPROBE, UPROBE_OVERRIDE, UREPLACE)
 
     def __init__(self, target: Target, session: Session, *, swap: bool = False) -> None:
         super().__init__()
@@ -67,10 +84,7 @@ class FunctionAttacher(Attacher):
 
     def _probe(self, hook: Hook, module: Module, point: FunctionPoint) -> Probe:
         address = module.bias + point.address
-        returns = hook.attach_type == URETPROBE
-        if returns and point.offset:
-            raise AttachProblem("Offset not allowed", errno=22, hint="a return probe has no offset")
-        when = When.RETURN if returns else When.INSIDE if point.offset else When.ENTRY
+        when = _when(hook, point.offset)
         others = tuple((a + module.bias, b + module.bias) for a, b in point.others)
         return Probe(
             point.name,
@@ -91,9 +105,17 @@ class FunctionAttacher(Attacher):
         return Planner(self.target, self.session, self.swap).plan(probes)
 
     def apply(self, plan: AttachPlan) -> None:
-        """Carry a plan out."""
-        apply(self.target, plan)
-        self._links |= set(plan.sites_of) - set(plan.refused)
+        """Carry a plan out; what turns out to be impossible moves to `plan.refused`."""
+        rest = plan
+        while True:
+            try:
+                apply(self.target, rest)
+                break
+            except FramesRefused as refused:
+                plan.refused.update(dict.fromkeys(refused.links, refused.reason))
+                rest = self.plan(p for p in rest.probes if p.link not in plan.refused)
+        plan.refused.update(rest.refused)
+        self._links |= set(rest.sites_of) - set(plan.refused)
 
     def create_attach(self, program: object, private_data: PrivateData, attach_type: int) -> int:
         """Hook an image on one place and return the id of the link.
@@ -145,3 +167,24 @@ class FunctionAttacher(Attacher):
         """
         self._links.clear()
         return remove(self.target, self.session.region.id, wait=wait)
+
+
+def _when(hook: Hook, offset: int) -> When:
+    """Return when a hook's program runs.
+
+    Raises:
+        AttachProblem: this attach type has no offset, or does not offer what the program does.
+    """
+    if offset and hook.attach_type != UPROBE:
+        raise AttachProblem(
+            "Offset not allowed", errno=22, hint="only an entry probe may stand inside a function"
+        )
+    if hook.attach_type == UPROBE and OVERRIDE_FLAG in hook.image.words:
+        raise AttachProblem(
+            f"program '{hook.image.name}' sets a return value, which an entry probe has not",
+            errno=95,
+            hint="attach it as an override (1008) or at the return (7)",
+        )
+    if hook.attach_type == UREPLACE and not hook.image.returns:
+        raise AttachProblem("a replacing program is compiled with its result", errno=22)
+    return When.INSIDE if offset else WHEN[hook.attach_type]

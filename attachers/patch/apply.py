@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
 from attachers.inject.visit import find_state
+from attachers.patch.chain import Node, chain
 from attachers.patch.grace import free, settle
 from attachers.patch.plan import AttachPlan
 from attachers.target import SiteEntry, Target
@@ -25,11 +26,21 @@ WORDS = {
 }
 
 
+class FramesRefused(Exception):
+    """Nothing was armed: thunks of these links need unwind entries, and the process cannot be told of any."""
+
+    def __init__(self, links: frozenset[int], reason: AttachProblem) -> None:
+        super().__init__(str(reason))
+        self.links = links
+        self.reason = reason
+
+
 def apply(target: Target, plan: AttachPlan) -> None:
     """Write the plan's code and arm its sites; what the agent refuses moves to `plan.refused`.
 
     Raises:
         TargetProblem: the process cannot be reached any more.
+        FramesRefused: a part of the plan is impossible; nothing is armed, the rest must be planned anew.
     """
     writes = [
         _write(target, at, code, used)
@@ -43,6 +54,7 @@ def apply(target: Target, plan: AttachPlan) -> None:
         writes = []
         _register_frames(target, plan)
     sites = plan.sites
+    writes += relink_requests(plan.relinks, plan.heads)
     if sites:
         places = [s.place.address for s in sites] + [s.place.hole for s in sites]
         writes.append(_arm_request(target, [s.pack() for s in sites], places))
@@ -93,16 +105,14 @@ def _must_succeed(target: Target, requests: list[Request]) -> list[Reply]:
 def _register_frames(target: Target, plan: AttachPlan) -> None:
     """Tell the target's unwinder of thunks that call function bodies, before they can be reached.
 
-    Where it has an unwinder and cannot be told, those probes are refused: an exception would end the program.
+    Raises:
+        FramesRefused: it has an unwinder that cannot be told: an exception would end the program.
     """
     for address, links in plan.frames:
         try:
             target.register_frame(address)
         except TargetProblem as problem:
-            reason = AttachProblem(str(problem), errno=11, hint=problem.hint)
-            plan.refused.update(dict.fromkeys(links, reason))
-            for place in [a for a, site in plan.by_address.items() if site.link in links]:
-                del plan.by_address[place]
+            raise FramesRefused(links, AttachProblem(str(problem), errno=11, hint=problem.hint)) from None
 
 
 def _note_refusals(plan: AttachPlan, statuses: tuple[int, ...]) -> None:
@@ -122,43 +132,6 @@ def _arm_request(target: Target, sites: list[bytes], addresses: list[int]) -> Re
     head = bytearray(_ranges(target, addresses))
     struct.pack_into("<I", head, 4, len(sites))
     return Request(Op.APPLY, bytes(head) + b"".join(sites))
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One thunk of a site's chain, as its head tells."""
-
-    thunk: int
-    session: bytes
-    link: int
-    next: int
-    base: int
-    jump: int
-    inner: int
-
-
-def chain(target: Target, site: SiteEntry) -> list[Node]:
-    """Return the thunks of a site in the order in which they run."""
-    nodes: list[Node] = []
-    at = site.thunk
-    while at and len(nodes) < 256:
-        raw = target.memory.read(at - protocol.THUNK.size, protocol.THUNK.size)
-        if len(raw) < protocol.THUNK.size:
-            break
-        values = protocol.THUNK.unpack(raw)
-        nodes.append(
-            Node(
-                at,
-                protocol.THUNK.text(raw, "session"),
-                values["link"],
-                values["next"],
-                values["base"],
-                values["jump"],
-                at + values["inner"],
-            )
-        )
-        at = values["next"]
-    return nodes
 
 
 def remove(
@@ -218,7 +191,7 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
             continue
         if kept[0].thunk != site.thunk:
             edits.rearmed.append((site, kept[0]))
-        _close_gaps(nodes, kept, edits.relinks, edits.heads)
+        _close_gaps(kept, edits.relinks, edits.heads)
     return edits
 
 
@@ -236,17 +209,25 @@ def _matches(node: Node, session: bytes | None, links: frozenset[int] | None) ->
     return (session is None or node.session == session) and (links is None or node.link in links)
 
 
-def _close_gaps(
-    nodes: list[Node], kept: list[Node], relinks: list[tuple[int, int]], heads: list[tuple[int, int]]
-) -> None:
+def _close_gaps(kept: list[Node], relinks: list[tuple[int, int]], heads: list[tuple[int, int]]) -> None:
     """Note the jumps to change so that each kept thunk goes on to the next kept one, the last to its site."""
-    own_work = nodes[-1].base
     for index, node in enumerate(kept):
         following = kept[index + 1] if index + 1 < len(kept) else None
         if node.next == (following.thunk if following else 0):
             continue
-        relinks.append((node.jump, following.inner if following else own_work))
+        relinks.append((node.jump, following.inner if following else node.base))
         heads.append((node.thunk, following.thunk if following else 0))
+
+
+def relink_requests(relinks: list[tuple[int, int]], heads: list[tuple[int, int]]) -> list[Request]:
+    """Return what changes last jumps of thunks (jump, where to) and notes it in heads (thunk, next one)."""
+    requests: list[Request] = []
+    if relinks:
+        requests.append(Request(Op.RELINK, b"".join(struct.pack("<QQ", *r) for r in relinks)))
+    for thunk, following in heads:
+        place = thunk - protocol.THUNK.size + protocol.THUNK.fields["next"].offset
+        requests.append(Request(Op.WRITE, struct.pack("<QIIQ", place, 0, 0, following)))
+    return requests
 
 
 def _remove(
@@ -256,12 +237,7 @@ def _remove(
     relinks: list[tuple[int, int]],
     heads: list[tuple[int, int]],
 ) -> None:
-    requests: list[Request] = []
-    if relinks:
-        requests.append(Request(Op.RELINK, b"".join(struct.pack("<QQ", *r) for r in relinks)))
-    for thunk, following in heads:
-        place = thunk - protocol.THUNK.size + protocol.THUNK.fields["next"].offset
-        requests.append(Request(Op.WRITE, struct.pack("<QIIQ", place, 0, 0, following)))
+    requests = relink_requests(relinks, heads)
     if rearmed:
         requests.append(
             _arm_request(

@@ -10,6 +10,7 @@ NUMBERS = {
     name: i for i, name in enumerate("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
 }
 JUMP = 5  # bytes of e9 rel32
+NOPS = (b"", b"\x90", b"\x66\x90", b"\x0f\x1f\x00")
 
 
 class Code:
@@ -82,12 +83,19 @@ class Code:
         """Append `jmp target`."""
         self.bytes += b"\xe9" + self._relative(target, 5)
 
-    def jump_aligned(self, target: int) -> int:
-        """Append a jump whose displacement is 4-byte aligned (to be changed live); returns its address."""
-        while (self.here + 1) % 4:
-            self.bytes += b"\x90"
-        self.jump(target)
+    def jump_aligned(self, target: int = 0) -> int:
+        """Append a jump whose displacement is 4-byte aligned (to be changed live); returns its address.
+
+        `target` 0: what is appended next.
+        """
+        self.bytes += NOPS[-(self.here + 1) % 4]
+        self.jump(target or self.here + JUMP)
         return self.here - JUMP
+
+    def set_jump(self, at: int) -> None:
+        """Let the jump with a 32-bit displacement that ends at `at`, an index of `bytes`, lead to here."""
+        distance = len(self.bytes) - at
+        self.bytes[at - 4 : at] = struct.pack("<i", distance)
 
     def _relative(self, target: int, size: int) -> bytes:
         return relative(target, self.here + size)

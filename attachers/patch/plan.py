@@ -18,6 +18,7 @@ from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 
 EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
+DECIDES = 2  # flag of a site: one of its thunks may decide that the function does not run
 
 
 class When(Enum):
@@ -26,6 +27,13 @@ class When(Enum):
     ENTRY = "entry"
     RETURN = "return"
     INSIDE = "inside"
+    OVERRIDE = "override"
+    REPLACE = "replace"
+
+    @property
+    def decides(self) -> bool:
+        """Return whether the program decides that the function does not run."""
+        return self in (When.OVERRIDE, When.REPLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Site:
     thunk: int
     link: int
     name: str
-    is_exit: bool = False
+    flags: int = 0
 
     def jump(self) -> bytes:
         """Return the bytes written at the site.
@@ -87,7 +95,7 @@ class Site:
             kind=self.place.kind,
             width=self.place.width,
             pushes=len(self.place.walked),
-            flags=EXIT if self.is_exit else 0,
+            flags=self.flags,
             live=live,
             want=jump + live[len(jump) :],
             index=self.index,
@@ -101,14 +109,19 @@ class AttachPlan:
     """All edits of one attach to one process.
 
     `chunks`: code to write as (address, bytes, bytes of its arena then in use). `sites_of`: addresses of the
-    sites of each link. `frames`: addresses of unwind entries to register, with the links whose thunks need
-    them. `reads_memory`: programs read what pointers point to. `refused`: links without a place, and why.
+    sites of each link. `relinks`: last jumps of thunks that are there, and where they lead from now on;
+    `heads`: such thunks and their next ones. `frames`: addresses of unwind entries to register, with the
+    links whose thunks need them. `reads_memory`: programs read what pointers point to. `refused`: links
+    without a place, and why.
     """
 
     pid: int
+    probes: tuple[Probe, ...] = ()
     chunks: list[tuple[int, bytes, int]] = field(default_factory=list)
     by_address: dict[int, Site] = field(default_factory=dict)
     frames: list[tuple[int, frozenset[int]]] = field(default_factory=list)
+    relinks: list[tuple[int, int]] = field(default_factory=list)
+    heads: list[tuple[int, int]] = field(default_factory=list)
     reads_memory: bool = False
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)

@@ -10,30 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from attachers.patch import kept
-from attachers.patch.assemble import Code
 from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
-from attachers.patch.grace import settle
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.kept import Outcome
-from attachers.patch.plan import EXIT, AttachPlan, Probe, Site, When
+from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, When
 from attachers.patch.site import choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
-from attachers.patch.thunk import (
-    Moment,
-    Run,
-    emit_call_through,
-    emit_displaced,
-    emit_runs,
-    emit_swap,
-    emit_way_back,
-)
-from attachers.patch.unwind import unwind_entries
-from attachers.target import SiteEntry, Target
-from runtime.agent import protocol
+from attachers.patch.thunk import Moment
+from attachers.patch.write import Writer
+from attachers.target import Target
 from runtime.agent.protocol import SiteState
-from runtime.errors import AttachProblem, TargetProblem
-from runtime.jit.link import link, link_size
+from runtime.errors import AttachProblem
 from runtime.shm.session import Session
 from runtime.symbols.functions import bodies_in, ranges_of
 from runtime.symbols.modules import Module
@@ -43,7 +31,7 @@ TAIL = 32  # bytes read behind a function
 MANY = 32  # probes from which on a module's code is read at once
 BREAKPOINT = 0xCC  # int3
 NO_ROOM = 28  # ENOSPC
-THUNK_ROOM = 512  # more than any thunk needs without its programs' words
+STARTERS = frozenset(("_start", "__libc_start_main", "__libc_start_call_main"))
 
 
 @dataclass
@@ -58,17 +46,14 @@ class Planner:
     _searched: set[int] = field(default_factory=set)
     _exit_sites: set[int] = field(default_factory=set)
     _entry_sites: set[int] = field(default_factory=set)
-    _slots: dict[int, int] = field(default_factory=dict)
-    _free_slots: list[int] = field(default_factory=list)
+    _overridden: set[int] = field(default_factory=set)
+    _deciding: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        sites = self.target.sites
-        armed = [s for s in sites if s.state == SiteState.ARMED]
+        armed = [s for s in self.target.sites if s.state == SiteState.ARMED]
         self._exit_sites = {s.at for s in armed if s.flags & EXIT}
         self._entry_sites = {s.at for s in armed if not s.flags & EXIT}
-        self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE}
-        unused = [s.index for s in sites if s.state == SiteState.FREE]
-        self._free_slots = list(range(protocol.MAX_SITES - 1, len(sites) - 1, -1)) + unused[::-1]
+        self._deciding = sorted(s.at for s in armed if s.flags & DECIDES)
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
         """Return the plan for these probes.
@@ -91,10 +76,11 @@ class Planner:
                 gc.enable()
 
     def _plan(self, probes: list[Probe]) -> AttachPlan:
-        plan = AttachPlan(self.target.pid)
+        plan = AttachPlan(self.target.pid, tuple(probes))
         spots: list[Spot] = []
-        # Entries first: they need the holes more than exits do.
+        # Entries first: they need the holes more than exits do, and overrides decide how returns are probed.
         ordered = sorted(probes, key=lambda p: p.when is When.RETURN)
+        self._overridden = {p.address for p in probes if p.when.decides}
         for module in {p.module.start: p.module for p in ordered}.values():
             group = [p for p in ordered if p.module.start == module.start]
             for probe, outcome in zip(group, self._choose_in(module, group), strict=True):
@@ -103,7 +89,7 @@ class Planner:
                 else:
                     spots += outcome
         if spots:
-            self._write(plan, spots)
+            Writer(self.target, self.session, plan, spots).write()
         return plan
 
     # --- choosing ---
@@ -161,18 +147,22 @@ class Planner:
         if probe.when is When.INSIDE:
             moment = Moment.ENTRY if probe.at == probe.address else Moment.INSIDE
             return [Spot(probe, choose_at(function, probe.at, holes), moment)]
+        if probe.when.decides:
+            return [_decision(probe, function, holes)]
         return self._choose_return(probe, function, holes)
 
     def _choose_return(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
         reason: AttachProblem | None = None
-        if function.is_whole and function.returns and not function.leaves:
+        # Around the whole call where a call may be decided before the body: no exit of the body would see it.
+        methods = [self._exits, self._through]
+        for method in reversed(methods) if self._is_overridden(function) else methods:
             try:
-                return [Spot(probe, choose_exit(function, r, holes), Moment.EXIT) for r in function.returns]
+                spots = method(probe, function, holes)
             except AttachProblem as problem:
                 reason = problem
-        if is_eligible(function):
-            holes.barred = self._exit_sites
-            return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
+                continue
+            if spots:
+                return spots
         if self.swap and function.name not in NEVER and (function.returns or function.leaves):
             holes.barred = self._exit_sites
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, swap=True)]
@@ -183,6 +173,23 @@ class Planner:
             errno=95,
             hint="probe its entry, or add --allow-return-swap",
         )
+
+    def _is_overridden(self, function: Function) -> bool:
+        return function.start in self._overridden or any(
+            function.start <= at < function.end for at in self._deciding
+        )
+
+    def _exits(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
+        if not function.is_whole or not function.returns or function.leaves:
+            return []
+        holes.barred = self._entry_sites
+        return [Spot(probe, choose_exit(function, r, holes), Moment.EXIT) for r in function.returns]
+
+    def _through(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
+        if not is_eligible(function):
+            return []
+        holes.barred = self._exit_sites
+        return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
 
     def _function(self, probe: Probe) -> Function:
         if probe.address not in self._functions:
@@ -252,137 +259,13 @@ class Planner:
         if padding >= 5:
             holes.add(end, padding)
 
-    # --- writing ---
 
-    def _write(self, plan: AttachPlan, spots: list[Spot]) -> None:
-        for module, members in self._by_module(spots):
-            self._write_group(plan, module, members)
+def _decision(probe: Probe, function: Function, holes: Holes) -> Spot:
+    """Return the place of a program that decides whether the function runs.
 
-    def _by_module(self, spots: list[Spot]) -> list[tuple[Module, list[Spot]]]:
-        groups: dict[int, tuple[Module, list[Spot]]] = {}
-        for spot in spots:
-            groups.setdefault(spot.probe.module.start, (spot.probe.module, []))[1].append(spot)
-        return list(groups.values())
-
-    def _write_group(self, plan: AttachPlan, module: Module, spots: list[Spot]) -> None:
-        plan.reads_memory = plan.reads_memory or any(s.probe.image.uses_faults for s in spots)
-        images = {s.probe.image.sha256: s.probe.image for s in spots}
-        room = sum(link_size(i) + i.align for i in images.values())
-        room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
-        if not self.target.has_room(module.start, module.end, room):
-            settle(self.target)
-        arena = self.target.arena(module.start, module.end, room)
-        start = (arena.base + arena.used + 63) & -64
-        code = Code(start)
-        entries = {}
-        for sha, image in images.items():
-            code.raw(b"\xcc" * (-code.here % image.align))
-            entries[sha] = code.here
-            code.raw(link(image, code.here, lambda symbol: self.target.resolve(self.session, symbol)))
-        taken = {s.at: s for s in self.target.sites if s.state == SiteState.ARMED}
-        for spot in spots:
-            self._write_spot(plan, code, spot, entries[spot.probe.image.sha256], taken)
-        through = {s.probe.link for s in spots if s.through}
-        if through:
-            size = code.here - start
-            code.raw(bytes(-code.here % 8))
-            plan.frames.append((code.here, frozenset(through)))
-            code.raw(unwind_entries(start, size))
-        plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
-        arena.used = code.here - arena.base
-        arena.is_kept = arena.is_kept or any(s.through or s.swap for s in spots)
-
-    def _write_spot(
-        self, plan: AttachPlan, code: Code, spot: Spot, entry: int, taken: dict[int, SiteEntry]
-    ) -> None:
-        before = len(code.bytes)
-        try:
-            thunk = self._thunk(code, spot, entry, plan, taken)
-            site = Site(
-                self._index(spot.place.address),
-                spot.place,
-                self.target.code_at(spot.place.address, 8),
-                thunk,
-                spot.probe.link,
-                spot.probe.name,
-                spot.moment is Moment.EXIT,
-            )
-            site.jump()
-        except AttachProblem as problem:
-            del code.bytes[before:]
-            plan.refused[spot.probe.link] = problem
-            return
-        plan.by_address[site.place.address] = site
-        plan.sites_of.setdefault(spot.probe.link, []).append(site.place.address)
-
-    def _thunk(
-        self, code: Code, spot: Spot, entry: int, plan: AttachPlan, taken: dict[int, SiteEntry]
-    ) -> int:
-        """Append one thunk with its head; returns where it starts. One that is there already follows."""
-        following = self._following(plan, spot, taken)
-        onward = following + self._inner(plan, code, following) if following else 0
-        code.raw(b"\xcc" * (-code.here % 16))
-        head = len(code.bytes)
-        code.raw(bytes(protocol.THUNK.size))
-        start = code.here
-        probe = spot.probe
-        run = Run(probe.image, entry, probe.cookie, probe.at)
-        jump = 0
-        if spot.swap:
-            inner = start
-            names = ("agent:swap_enter", "agent:swap_leave")
-            enter, leave = (self.target.resolve(self.session, name) for name in names)
-            jump, base = emit_swap(code, spot.place, run, (enter, leave), onward)
-        elif spot.through:
-            inner = start
-            jump, base = emit_call_through(code, spot.place, [], [run], onward)
-        else:
-            inner = emit_displaced(code, spot.place) if spot.moment is Moment.EXIT else start
-            emit_runs(code, spot.place, spot.moment, [run])
-            base = code.here
-            if onward:
-                jump = code.jump_aligned(onward)
-            else:
-                emit_way_back(code, spot.place)
-        code.bytes[head : head + protocol.THUNK.size] = protocol.THUNK.pack(
-            session=probe.session,
-            link=probe.link,
-            kind=2 if spot.through else 1,
-            next=following,
-            inner=inner - start,
-            base=base,
-            jump=jump,
-            bytes=code.here - start,
-        )
-        return start
-
-    def _following(self, plan: AttachPlan, spot: Spot, taken: dict[int, SiteEntry]) -> int:
-        """Return the thunk that stands at the same site already, 0 none."""
-        address = spot.place.address
-        if address in plan.by_address:
-            return plan.by_address[address].thunk
-        old = taken.get(address)
-        if old is None:
-            return 0
-        if old.hole != spot.place.hole or old.kind != spot.place.kind:
-            raise AttachProblem(f"another probe owns the place {address:#x}", errno=16)
-        return old.thunk
-
-    def _inner(self, plan: AttachPlan, code: Code, thunk: int) -> int:
-        """Return where another thunk is entered by one before it: behind displaced instructions."""
-        head = thunk - protocol.THUNK.size
-        if code.base <= head < code.here:
-            return protocol.THUNK.get(code.bytes, "inner", head - code.base)
-        for start, chunk, _ in plan.chunks:
-            if start <= head < start + len(chunk):
-                return protocol.THUNK.get(chunk, "inner", head - start)
-        return protocol.THUNK.get(self.target.memory.read(head, protocol.THUNK.size), "inner")
-
-    def _index(self, address: int) -> int:
-        """Return the slot of the site table for an address: its old one, else a free one."""
-        if address in self._slots:
-            return self._slots[address]
-        if not self._free_slots:
-            raise TargetProblem(f"the process has more than {protocol.MAX_SITES} sites")
-        self._slots[address] = self._free_slots.pop()
-        return self._slots[address]
+    Raises:
+        AttachProblem: nobody waits for this function's return, or its result is no plain value.
+    """
+    if function.name in STARTERS or (function.is_whole and not function.returns and not function.leaves):
+        raise AttachProblem(f"{function.name} never returns: it cannot be overridden", errno=95)
+    return Spot(probe, choose_entry(function, holes), Moment.ENTRY)

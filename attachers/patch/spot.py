@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from attachers.patch.plan import Probe
 from attachers.patch.site import Place
 from attachers.patch.thunk import Moment
+from runtime.agent.protocol import ThunkKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,12 @@ class Spot:
     moment: Moment
     through: bool = False
     swap: bool = False
+
+    @property
+    def kind(self) -> ThunkKind:
+        """Return what kind of thunk it gets."""
+        if self.probe.when.decides:
+            return ThunkKind.OVERRIDE
+        if self.through or self.swap:
+            return ThunkKind.THROUGH if self.through else ThunkKind.SWAP
+        return ThunkKind.RUN

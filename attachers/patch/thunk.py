@@ -22,7 +22,8 @@ FRAME_ORDER = (
     "ss rsp flags cs ip orig_rax rdi rsi rdx rcx rax r8 r9 r10 r11 rbx rbp r12 r13 r14 r15"
 ).split()
 FRAME_BYTES = 168 + 16  # and two words behind it: the count of tail calls, and scratch of the programs
-CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, "override_flag": 0, "override_value": 0}
+OVERRIDE_FLAG, OVERRIDE_VALUE = "override_flag", "override_value"
+CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, OVERRIDE_FLAG: 0, OVERRIDE_VALUE: 0}
 
 
 class Moment(Enum):
@@ -43,7 +44,7 @@ class Run:
     function: int
 
 
-class _Stack:
+class Stack:
     """What the thunk has pushed: `depth` bytes since it was entered, and where saved registers are."""
 
     def __init__(self, code: Code, place: Place, moment: Moment) -> None:
@@ -55,11 +56,13 @@ class _Stack:
         self.walked = self.walk.depth
 
     def push(self, register: str) -> None:
+        """Push a register as it is now."""
         self.code.push(register)
         self.depth += 8
         self.saved.setdefault(register, self.depth)
 
     def pad(self) -> None:
+        """Make room of 8 bytes."""
         self.code.move_stack_pointer(-8)
         self.depth += 8
 
@@ -99,7 +102,7 @@ class _Stack:
 
 def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None:
     """Append the saving, the programs in order, and the restoring."""
-    stack = _Stack(code, place, moment)
+    stack = Stack(code, place, moment)
     if moment is Moment.INSIDE:
         code.move_stack_pointer(-RED_ZONE)
     stack.push("r11")
@@ -119,8 +122,28 @@ def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None
         code.move_stack_pointer(RED_ZONE)
 
 
-def _emit_run(stack: _Stack, run: Run) -> None:
-    code, before = stack.code, stack.depth
+def _emit_run(stack: Stack, run: Run) -> None:
+    before = stack.depth
+    emit_call(stack, run)
+    if stack.moment is Moment.EXIT and OVERRIDE_FLAG in run.image.words:
+        _set_result(stack.code, run)
+    stack.code.move_stack_pointer(stack.depth - before)
+    stack.depth = before
+
+
+def _set_result(code: Code, run: Run) -> None:
+    """Append: where the program has set a return value, it becomes the function's."""
+    words = run.image.words
+    code.load_stack("r11", 8 * words.index(OVERRIDE_FLAG))
+    code.raw(b"\x4d\x85\xdb\x0f\x84" + bytes(4))  # test r11, r11; jz behind
+    skip = len(code.bytes)
+    code.load_stack("rax", 8 * words.index(OVERRIDE_VALUE))
+    code.set_jump(skip)
+
+
+def emit_call(stack: Stack, run: Run) -> None:
+    """Append the pushing of a program's words and its call; the words stay on the stack."""
+    code = stack.code
     words = run.image.words
     extra = 8 * len(words) + (FRAME_BYTES if run.image.frame else 0)
     if stack.moment is not Moment.INSIDE and (8 - stack.walked - stack.depth - extra) % 16:
@@ -134,11 +157,9 @@ def _emit_run(stack: _Stack, run: Run) -> None:
     code.call(run.entry)
     if run.image.frame:
         code.load_stack("rdi", 8 * len(words) + 112)
-    code.move_stack_pointer(stack.depth - before)
-    stack.depth = before
 
 
-def _push_frame(stack: _Stack, run: Run) -> None:
+def _push_frame(stack: Stack, run: Run) -> None:
     """Push a full pt_regs with two zero words above it."""
     for _ in range(2):
         stack.code.push_constant(0)
@@ -164,19 +185,33 @@ def emit_way_back(code: Code, place: Place) -> None:
         code.jump(place.displaced[-1].end)
 
 
+def emit_onward(code: Code, place: Place, onward: int) -> tuple[int, int]:
+    """Append the end of a thunk: a jump to the next one (0: none), and its own way back.
+
+    Returns the addresses of the jump, which may be changed at any time, and of the way back.
+    """
+    jump = code.jump_aligned(onward)
+    base = code.here
+    emit_way_back(code, place)
+    return jump, base
+
+
+def undo_walk(code: Code, place: Place) -> None:
+    """Append what takes the stack and the saved registers back to the function's first instruction."""
+    state = place.walk
+    for register in state.changed:
+        code.load_stack(register, state.slot(register))
+    code.move_stack_pointer(state.depth)
+
+
 def emit_call_through(
     code: Code, place: Place, before: list[Run], after: list[Run], onward: int
 ) -> tuple[int, int]:
     """Append a thunk that calls the function's body and runs `after` when it comes back.
 
-    `onward`: the thunk that the body starts with, 0 for the displaced instructions. Returns the address of
-    the jump to `onward` (0 when the displaced instructions are inline) and of what does the site's own work.
+    `onward`: the thunk that the body starts with, 0 for none. Returns as `emit_onward`.
     """
-    if place.walked:
-        state = place.walk
-        for register in state.changed:
-            code.load_stack(register, state.slot(register))
-        code.move_stack_pointer(state.depth)
+    undo_walk(code, place)
     at_entry = Place(place.kind, place.address, place.hole, place.displaced)
     if before:
         emit_runs(code, at_entry, Moment.ENTRY, before)
@@ -192,11 +227,7 @@ def emit_call_through(
     )
     for instruction in place.walked:
         displace(code, instruction)
-    base = code.here
-    if onward:
-        return code.jump_aligned(onward), base
-    emit_way_back(code, at_entry)
-    return 0, base
+    return emit_onward(code, at_entry, onward)
 
 
 def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward: int) -> tuple[int, int]:
@@ -215,11 +246,7 @@ def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward
     entry.far_call(agent[0])
     for register in reversed(saved):
         entry.pop(register)
-    base, jump = entry.here, 0
-    if onward:
-        jump = entry.jump_aligned(onward)
-    else:
-        emit_way_back(entry, place)
+    jump, base = emit_onward(entry, place, onward)
     distance = entry.here - (entry.base + stub_load + 7)
     entry.bytes[stub_load + 3 : stub_load + 7] = distance.to_bytes(4, "little")
     _emit_return(entry, place, run, agent[1])

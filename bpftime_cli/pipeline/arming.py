@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from attachers.base import UPROBE, URETPROBE
+from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.patch.plan import Probe
 from attachers.uprobe import Hook
 from bpftime_cli.console import Console
@@ -80,7 +80,10 @@ class Arming:
     def _hook(self, probe: ScriptProbe, traced: Traced) -> Hook:
         image = self.programs.image(probe.program, traced.target.build_kind)
         *binary, function = probe.parts
-        return Hook(0, image, binary[0] if binary else "*", function, ATTACH_TYPES[probe.provider])
+        kind = ATTACH_TYPES[probe.provider]
+        if kind == UPROBE and "override" in self.programs.verified(probe.program).needs:
+            kind = UPROBE_OVERRIDE
+        return Hook(0, image, binary[0] if binary else "*", function, kind)
 
     def _cookie(self, probe: ScriptProbe, place: Probe) -> int:
         """Return the number by which a program tells its full name, 0 where it does not ask."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from attachers.base import UPROBE, URETPROBE, FunctionData
+from attachers.base import UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, FunctionData
 from attachers.inject.visit import find_state
 from attachers.patch.apply import remove
 from attachers.resolve import find_modules
@@ -21,11 +21,11 @@ from runtime.shm.folder import ProcessMark
 from runtime.shm.handlers import Handlers, Link, LinkState
 from runtime.types import ContextKind
 
-PROVIDERS = {"uprobe": UPROBE, "u": UPROBE, "uretprobe": URETPROBE, "ur": URETPROBE}
-TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
-CONTEXTS = {UPROBE: ContextKind.UPROBE, URETPROBE: ContextKind.URETPROBE}
-WORDS = {UPROBE: "uprobe", URETPROBE: "uretprobe"}
-FORMS = "uprobe:BINARY:FUNCTION[+OFFSET] or uretprobe:BINARY:FUNCTION"
+TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "override": UPROBE_OVERRIDE, "replace": UREPLACE}
+PROVIDERS = {**TYPES, "u": UPROBE, "ur": URETPROBE, "uprobe.override": UPROBE_OVERRIDE, "ureplace": UREPLACE}
+CONTEXTS = {number: ContextKind.UPROBE for number in TYPES.values()} | {URETPROBE: ContextKind.URETPROBE}
+WORDS = {number: word for word, number in TYPES.items()}
+FORMS = "uprobe:BINARY:FUNCTION[+OFFSET], or uretprobe:, override:, replace:"
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
@@ -82,6 +82,9 @@ def own_type(program: Program, kind: str = "") -> int:
         if kind not in TYPES:
             raise UsageProblem(f"unknown attach type '{kind}'", hint=f"types: {', '.join(TYPES)}")
         return TYPES[kind]
+    prefix = program.section.removeprefix("?").partition("/")[0]
+    if prefix in PROVIDERS:
+        return PROVIDERS[prefix]
     for number, context in CONTEXTS.items():
         if program.context is context:
             return number
@@ -111,7 +114,9 @@ class Attaching:
             TargetProblem: the process cannot be reached.
         """
         attacher = FunctionAttacher(target, self.loaded.session)
-        image = self.loaded.programs.image(name, CONTEXTS[place.type], target.build_kind)
+        image = self.loaded.programs.image(
+            name, CONTEXTS[place.type], target.build_kind, returns=place.type == UREPLACE
+        )
         text = _data(target, place)
         event = self.handlers.add_event(place.type, target.pid, text.to_string())
         link = self.handlers.add_link(

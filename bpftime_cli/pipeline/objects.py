@@ -119,11 +119,12 @@ class LoadedPrograms:
             if spec.kind == MapKind.HASH and not spec.added_only:
                 self.maps[name] = replace(spec, thread_keyed=True)
 
-    def image(self, name: str, context: ContextKind, kind: str) -> Image:
-        """Return native code for a build kind (`rseq` or `plain`)."""
+    def image(self, name: str, context: ContextKind, kind: str, *, returns: bool = False) -> Image:
+        """Return native code for a build kind (`rseq` or `plain`); `returns`: with r0 as its result."""
         from runtime.jit.compile import compile_program  # lazy: not needed for check
 
-        return compile_program(self.verified(name, context), self.maps, Build(kind, possible_cpus(), "vdso"))
+        build = Build(kind, possible_cpus(), "vdso")
+        return compile_program(self.verified(name, context), self.maps, build, returns=returns)
 
 
 def prepare(data: bytes, file: str, values: dict[str, str], targets: tuple[Btf, ...] = ()) -> LoadedPrograms:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attachers.inject.visit import Visitor, find_state
-from attachers.patch.apply import chain, remove
+from attachers.patch.apply import remove
+from attachers.patch.chain import chain
 from attachers.target import Target
 from runtime.agent import protocol
 from runtime.agent.protocol import SiteState

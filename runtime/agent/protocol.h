@@ -30,6 +30,8 @@ enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_A
 
 enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3 };
 
+enum { THUNK_RUN = 1, THUNK_THROUGH = 2, THUNK_SWAP = 3, THUNK_OVERRIDE = 4 };
+
 enum { SITE_FREE = 0, SITE_ARMED = 1, SITE_REMOVED = 2 };
 
 struct region {

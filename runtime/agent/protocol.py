@@ -218,6 +218,15 @@ class SiteKind(IntEnum):
     TAIL = 3
 
 
+class ThunkKind(IntEnum):
+    """What a thunk does; their order at one site is told by `attachers/patch/chain.py`."""
+
+    RUN = 1
+    THROUGH = 2
+    SWAP = 3
+    OVERRIDE = 4
+
+
 class SiteState(IntEnum):
     """Life of an entry of the state's site table."""
 
@@ -299,7 +308,7 @@ def header() -> str:
             f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}" for name, value in CONSTANTS.items()
         )
     )
-    for enum, prefix in ((Op, "OP"), (SiteKind, "SITE"), (SiteState, "SITE")):
+    for enum, prefix in ((Op, "OP"), (SiteKind, "SITE"), (ThunkKind, "THUNK"), (SiteState, "SITE")):
         rows = ", ".join(f"{prefix}_{m.name} = {m.value}" for m in enum)
         parts.append(f"enum {{ {rows} }};")
     parts += [_struct(layout) for layout in LAYOUTS]

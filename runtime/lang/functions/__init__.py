@@ -6,17 +6,17 @@ effect, `fill` writes a value that is no word to memory.
 
 from __future__ import annotations
 
-from runtime.lang.functions import aggregates, control, data, maps, output
+from runtime.lang.functions import aggregates, control, data, maps, output, result
 from runtime.lang.functions.row import Aggregation, Function
 
 FUNCTIONS: dict[str, Function] = {
-    row.name: row for rows in (output.ROWS, control.ROWS, maps.ROWS, data.ROWS) for row in rows
+    row.name: row for rows in (output.ROWS, control.ROWS, maps.ROWS, data.ROWS, result.ROWS) for row in rows
 }
 # Names of the language that have no row: what a message says instead of "unknown".
 NOT_SERVED = frozenset(
     ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find",
     "getopt", "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
-    "memcmp", "override", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
+    "memcmp", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
     "skboutput", "socket_cookie", "strcap", "str_concat", "strcontains", "strerror", "strstr",
     "syscall_name", "system", "uaddr", "unwatch", "ustack", "write_user")
 )  # fmt: skip
