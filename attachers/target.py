@@ -27,6 +27,7 @@ ARENA_STEP = 1 << 20
 CANNOT_OPEN = (-13, -1, -2, -40)  # EACCES, EPERM, ENOENT, ELOOP
 ARENA_BYTES = 1 << 20
 PAGE = 4096
+HOLE = 5  # bytes of padding that a jump takes
 _UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind)\.so")
 
 
@@ -322,9 +323,15 @@ class Target:
         for site in self.sites:
             if site.state == SiteState.ARMED:
                 _overlay(code, address, site.at, site.live[: site.width])
-            if site.state != SiteState.FREE and site.hole:
-                _overlay(code, address, site.hole, b"\xcc" * 5)
+            if site.state != SiteState.FREE and site.hole and address - HOLE < site.hole < address + size:
+                _overlay(code, address, site.hole, self._padding_at(site.hole))
         return bytes(code)
+
+    def _padding_at(self, hole: int) -> bytes:
+        """Return what a file has where a jump of ours stands: nops that a decoder reads as they were."""
+        module = self.module_of(hole)
+        offset = module.elf.to_offset(hole - module.bias) if module else -1
+        return bytes(module.elf.data[offset : offset + HOLE]) if module and offset >= 0 else b"\xcc" * HOLE
 
     def keep_text(self, module: Module) -> None:
         """Read a module's whole code at once, for a plan of many probes; `forget_text` ends it."""

@@ -23,7 +23,7 @@ from runtime.types import ContextKind
 
 TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "override": UPROBE_OVERRIDE, "replace": UREPLACE}
 PROVIDERS = {**TYPES, "u": UPROBE, "ur": URETPROBE, "uprobe.override": UPROBE_OVERRIDE, "ureplace": UREPLACE}
-CONTEXTS = {number: ContextKind.UPROBE for number in TYPES.values()} | {URETPROBE: ContextKind.URETPROBE}
+CONTEXTS = dict.fromkeys(TYPES.values(), ContextKind.UPROBE) | {URETPROBE: ContextKind.URETPROBE}
 WORDS = {number: word for word, number in TYPES.items()}
 FORMS = "uprobe:BINARY:FUNCTION[+OFFSET], or uretprobe:, override:, replace:"
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")

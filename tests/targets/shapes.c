@@ -10,10 +10,14 @@
 
 #define NOINLINE __attribute__((noinline, noclone))
 
-// Written in assembly: nothing here has padding behind it unless it says so.
+#ifndef ROOM
+#define ROOM ""
+#endif
+
+// Written in assembly: nothing here has padding behind it unless it says so, or ROOM does.
 #define FUNCTION(name, body)                                                                                          \
 	__asm__(".text\n.globl " #name "\n.type " #name ",@function\n" #name ":\n.cfi_startproc\n" body               \
-		"\n.cfi_endproc\n.size " #name ", . - " #name "\n");                                                  \
+		"\n.cfi_endproc\n.size " #name ", . - " #name "\n" ROOM);                                                  \
 	long name(long, long)
 
 FUNCTION(shape_six, "lea 1(%rdi),%eax\n nop\n nop\n ret");                        // 6 bytes, a neighbour follows
