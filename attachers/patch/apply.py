@@ -12,6 +12,7 @@ from attachers.inject.visit import find_state
 from attachers.patch.chain import Node, chain
 from attachers.patch.grace import free, settle
 from attachers.patch.plan import AttachPlan
+from attachers.patch.semaphores import Owner, count_request, unowned
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import Op, SiteKind, SiteState
@@ -55,12 +56,17 @@ def apply(target: Target, plan: AttachPlan) -> None:
         _register_frames(target, plan)
     sites = plan.sites
     writes += relink_requests(plan.relinks, plan.heads)
+    writes += count_request(target, (at for _, at in plan.counters), 1)
     if sites:
         places = [s.place.address for s in sites] + [s.place.hole for s in sites]
         writes.append(_arm_request(target, [s.pack() for s in sites], places))
     replies = _must_succeed(target, writes)
     if sites:
-        _note_refusals(plan, struct.unpack(f"<{len(sites)}i", replies[-1].payload))
+        statuses = struct.unpack(f"<{len(sites)}i", replies[-1].payload)
+        _note_refusals(plan, statuses)
+        refused = {s.place.address for s, status in zip(sites, statuses, strict=True) if status}
+        unused = [at for (_, at), used in plan.counters.items() if used <= refused]
+        _must_succeed(target, count_request(target, unused, -1))
 
 
 def may_catch_faults(pid: int) -> bool:
@@ -156,6 +162,7 @@ def remove(
     target.refresh()
     edits = _edits(target, session, links)
     _remove(target, edits.emptied, edits.rearmed, edits.relinks, edits.heads)
+    _must_succeed(target, count_request(target, edits.counters, -1))
     target.read_tables()
     if wait:
         _give_back(target, session if links is None else None)
@@ -170,11 +177,13 @@ class _Edits:
     rearmed: list[tuple[SiteEntry, Node]] = field(default_factory=list)
     relinks: list[tuple[int, int]] = field(default_factory=list)
     heads: list[tuple[int, int]] = field(default_factory=list)
+    counters: list[int] = field(default_factory=list)
     count: int = 0
 
 
 def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) -> _Edits:
     edits = _Edits()
+    owners: dict[bool, list[Owner]] = {True: [], False: []}  # by whether the thunk stays
     for site in target.sites:
         if site.state != SiteState.ARMED:
             continue
@@ -183,6 +192,8 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
             continue
         nodes = chain(target, site)
         kept = [n for n in nodes if not _matches(n, session, links)]
+        for node in nodes:
+            owners[node in kept].append((node.session, node.link, node.semaphore))
         if len(kept) == len(nodes):
             continue
         edits.count += len(nodes) - len(kept)
@@ -192,6 +203,7 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
         if kept[0].thunk != site.thunk:
             edits.rearmed.append((site, kept[0]))
         _close_gaps(kept, edits.relinks, edits.heads)
+    edits.counters = unowned(owners[False], owners[True])
     return edits
 
 

@@ -23,6 +23,7 @@ class Node:
     """One thunk of a site's chain, as its head tells.
 
     `inner`: where one before it enters it; `jump`: its last jump; `base`: its copy of the site's own work.
+    `semaphore`: the counter of its marker, 0 none.
     """
 
     thunk: int
@@ -33,6 +34,7 @@ class Node:
     base: int
     jump: int
     inner: int
+    semaphore: int
 
 
 def chain(target: Target, site: SiteEntry) -> list[Node]:
@@ -54,6 +56,7 @@ def chain(target: Target, site: SiteEntry) -> list[Node]:
                 values["base"],
                 values["jump"],
                 at + values["inner"],
+                values["semaphore"],
             )
         )
         at = values["next"]

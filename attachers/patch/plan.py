@@ -16,6 +16,7 @@ from runtime.agent.protocol import SiteKind
 from runtime.errors import AttachProblem
 from runtime.jit.image import Image
 from runtime.symbols.modules import Module
+from runtime.symbols.notes import Marker
 
 EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
 DECIDES = 2  # flag of a site: one of its thunks may decide that the function does not run
@@ -29,6 +30,7 @@ class When(Enum):
     INSIDE = "inside"
     OVERRIDE = "override"
     REPLACE = "replace"
+    MARKER = "marker"
 
     @property
     def decides(self) -> bool:
@@ -41,7 +43,7 @@ class Probe:
     """One program at one function of one process.
 
     `address` and `size` are the function's in the target; `at` is the probed instruction (the same as
-    `address` unless `when` is INSIDE). `link` and `session` (16 bytes) say whose it is.
+    `address` unless `when` is INSIDE or MARKER). `marker`: the note of the nop at `at`. `link` and `session` (16 bytes) say whose it is.
     """
 
     name: str
@@ -56,6 +58,12 @@ class Probe:
     session: bytes
     others: tuple[tuple[int, int], ...] = ()
     tail: int = 32
+    marker: Marker | None = None
+
+    @property
+    def semaphore(self) -> int:
+        """Return the address of its marker's counter in the target, 0 none."""
+        return self.marker.semaphore + self.module.bias if self.marker and self.marker.semaphore else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,8 @@ class AttachPlan:
     sites of each link. `relinks`: last jumps of thunks that are there, and where they lead from now on;
     `heads`: such thunks and their next ones. `frames`: addresses of unwind entries to register, with the
     links whose thunks need them. `reads_memory`: programs read what pointers point to. `refused`: links
-    without a place, and why.
+    without a place, and why. `counters`: link and address of each marker's counter, with the sites that
+    count there.
     """
 
     pid: int
@@ -125,6 +134,7 @@ class AttachPlan:
     reads_memory: bool = False
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)
+    counters: dict[tuple[int, int], set[int]] = field(default_factory=dict)
 
     @property
     def sites(self) -> list[Site]:

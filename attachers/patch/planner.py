@@ -14,6 +14,7 @@ from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.kept import Outcome
+from attachers.patch.nops import choose_nop
 from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, When
 from attachers.patch.site import choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
@@ -112,7 +113,7 @@ class Planner:
         except AttachProblem as problem:
             return problem
         for spot in chosen:
-            sites = self._exit_sites if spot.moment is Moment.EXIT else self._entry_sites
+            sites = self._exit_sites if spot.is_late else self._entry_sites
             sites.add(spot.place.address)
         return chosen
 
@@ -147,6 +148,10 @@ class Planner:
         if probe.when is When.INSIDE:
             moment = Moment.ENTRY if probe.at == probe.address else Moment.INSIDE
             return [Spot(probe, choose_at(function, probe.at, holes), moment)]
+        if probe.when is When.MARKER:
+            sites = (self._entry_sites, self._exit_sites)
+            place = choose_nop(function, probe, holes, sites, self.target.code_at)
+            return [Spot(probe, place, Moment.INSIDE)]
         if probe.when.decides:
             return [_decision(probe, function, holes)]
         return self._choose_return(probe, function, holes)

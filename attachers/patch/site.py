@@ -36,7 +36,7 @@ class Place:
 
     `walked` are the instructions between the function's start and the site that have run already when the
     thunk is reached (pushes, `endbr64`, `mov rbp, rsp`). `displaced` move into the thunk; the first is
-    replaced. `ret` ends an exit's run.
+    replaced. `ret` ends an exit's run. `is_late`: programs run behind the displaced instructions.
     """
 
     kind: SiteKind
@@ -45,6 +45,7 @@ class Place:
     displaced: tuple[Instruction, ...]
     walked: tuple[Instruction, ...] = ()
     ret: Instruction | None = None
+    is_late: bool = False
 
     @property
     def walk(self) -> Walk:
@@ -108,7 +109,7 @@ def choose_entry(function: Function, holes: Holes) -> Place:
     heads = _walk(function)
     place = _first_place(heads, holes)
     if place is None and heads and heads[0].base == "endbr64":
-        place = _place(heads[0], holes, wide=False)
+        place = fitting(heads[0], holes, wide=False)
     if place is None:
         longer = _walk_on(function, heads)
         place = _first_place(longer, holes) if len(longer) > len(heads) else None
@@ -126,13 +127,14 @@ def _first_place(candidates: list[Instruction], holes: Holes) -> Place | None:
         for index, instruction in enumerate(candidates):
             if index == 0 and instruction.base == "endbr64" and len(candidates) > 1:
                 continue  # keep the landing pad of indirect branches
-            place = _place(instruction, holes, wide=wide)
+            place = fitting(instruction, holes, wide=wide)
             if place:
                 return Place(place.kind, place.address, place.hole, (instruction,), tuple(candidates[:index]))
     return None
 
 
-def _place(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | None:
+def fitting(instruction: Instruction, holes: Holes, *, wide: bool) -> Place | None:
+    """Return an instruction as a site: `wide` takes a jump of five bytes, else two and a hole near by."""
     if not can_displace(instruction) or not _in_line(instruction.address) or instruction.base == "call":
         return None
     if instruction.address in holes.barred:
@@ -178,7 +180,7 @@ def choose_at(function: Function, address: int, holes: Holes) -> Place:
             hint=f"instructions start at +{below} and +{above}",
         )
     instruction = function.instructions[starts.index(address)]
-    place = _place(instruction, holes, wide=True) or _place(instruction, holes, wide=False)
+    place = fitting(instruction, holes, wide=True) or fitting(instruction, holes, wide=False)
     if not place:
         raise _no_room(function, address)
     return place
@@ -203,7 +205,7 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
         run = _straight_run(function, ret)
     for wide in (True, False):
         for index in range(len(run) - 1, -1, -1):
-            place = _place(run[index], holes, wide=wide)
+            place = fitting(run[index], holes, wide=wide)
             if place:
                 return Place(place.kind, place.address, place.hole, tuple(run[index:]), ret=ret)
     raise _no_room(function, ret.address)

@@ -24,6 +24,11 @@ class Spot:
     swap: bool = False
 
     @property
+    def is_late(self) -> bool:
+        """Return whether the thunk runs the displaced instructions before its program."""
+        return self.moment is Moment.EXIT or self.place.is_late
+
+    @property
     def kind(self) -> ThunkKind:
         """Return what kind of thunk it gets."""
         if self.probe.when.decides:

@@ -12,6 +12,7 @@ from enum import Enum
 
 from attachers.patch.assemble import NUMBERS, Code
 from attachers.patch.displace import displace
+from attachers.patch.marker import MarkerWords
 from attachers.patch.site import Place
 from runtime.errors import AttachProblem
 from runtime.jit.image import Image
@@ -36,12 +37,13 @@ class Moment(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One program to run: its code at `entry` in the arena, and the constants of this probe."""
+    """One program to run: its code at `entry` in the arena, and the constants and arguments of this probe."""
 
     image: Image
     entry: int
     cookie: int
     function: int
+    marker: MarkerWords | None = None
 
 
 class Stack:
@@ -77,6 +79,8 @@ class Stack:
             self._push_place(name, run)
         elif name == "flags":
             self._push_flags()
+        elif name.startswith("marker") and run.marker is not None:
+            run.marker.push(code, name, self._saved_at(), self.depth + RED_ZONE)
         elif name in self.walk.changed:
             code.push_stack(self.depth + self.walk.slot(name))
         elif name in self.saved:
@@ -86,6 +90,10 @@ class Stack:
         else:
             raise AttachProblem(f"a function probe has no '{name}'", errno=95)
         self.depth += 8
+
+    def _saved_at(self) -> dict[str, int]:
+        """Return how far above rsp the registers lie that the thunk has pushed and may have changed since."""
+        return {name: self.depth - at for name, at in self.saved.items()}
 
     def _push_place(self, name: str, run: Run) -> None:
         above = self.depth + (RED_ZONE if self.moment is Moment.INSIDE else 0) + self.walked
@@ -179,6 +187,9 @@ def emit_way_back(code: Code, place: Place) -> None:
     """Append what the site still has to do: at an exit the `ret`, else its instructions and the jump back."""
     if place.ret is not None:
         code.raw(place.ret.data)
+        return
+    if place.is_late:
+        code.jump(place.displaced[-1].end)
         return
     emit_displaced(code, place)
     if place.displaced[-1].falls_through:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from attachers.patch.assemble import JUMP, Code, relative
 from attachers.patch.chain import Node, chain, place_of
 from attachers.patch.grace import settle
+from attachers.patch.marker import MarkerWords, reads_memory
 from attachers.patch.override import emit_override, emit_replace
-from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Site, When
+from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import (
     Moment,
@@ -66,7 +67,9 @@ class Writer:
 
     def _write_group(self, module: Module, spots: list[Spot]) -> None:
         plan = self.plan
-        plan.reads_memory = plan.reads_memory or any(s.probe.image.uses_faults for s in spots)
+        plan.reads_memory = plan.reads_memory or any(
+            s.probe.image.uses_faults or reads_memory(s.probe.image.words, s.probe.marker) for s in spots
+        )
         images = {s.probe.image.sha256: s.probe.image for s in spots}
         room = sum(link_size(i) + i.align for i in images.values())
         room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
@@ -159,7 +162,7 @@ class Writer:
 
     def _enter_site(self, written: list[Spot], thunk: int, old: SiteEntry | None) -> None:
         spot = written[0]
-        flags = (EXIT if spot.moment is Moment.EXIT else 0) | (old.flags if old else 0)
+        flags = (EXIT if spot.is_late else 0) | (old.flags if old else 0)
         if any(s.kind is ThunkKind.OVERRIDE for s in written):
             flags |= DECIDES
         address = spot.place.address
@@ -173,6 +176,8 @@ class Writer:
         self.plan.by_address[address] = site
         for one in written:
             self.plan.sites_of.setdefault(one.probe.link, []).append(address)
+            if one.probe.semaphore:
+                self.plan.counters.setdefault((one.probe.link, one.probe.semaphore), set()).add(address)
 
     def _thunk(self, code: Code, spot: Spot, following: int, onward: int) -> tuple[int, int]:
         """Append one thunk with its head; returns where it starts and where one before it enters it."""
@@ -190,13 +195,15 @@ class Writer:
             base=base,
             jump=jump,
             bytes=code.here - start,
+            semaphore=spot.probe.semaphore,
         )
         return start, inner
 
     def _emit(self, code: Code, spot: Spot, onward: int) -> tuple[int, int, int]:
         """Append a thunk's code; returns where it is entered by another one, its last jump, its way back."""
         place, probe, inner = spot.place, spot.probe, code.here
-        run = Run(probe.image, self._entries[probe.image.sha256], probe.cookie, probe.at)
+        entry = self._entries[probe.image.sha256]
+        run = Run(probe.image, entry, probe.cookie, probe.at, self._arguments(probe))
         if spot.swap:
             names = ("agent:swap_enter", "agent:swap_leave")
             enter, leave = (self.target.resolve(self.session, name) for name in names)
@@ -206,10 +213,18 @@ class Writer:
         if probe.when.decides:
             emit = emit_replace if probe.when is When.REPLACE else emit_override
             return inner, *emit(code, place, run, self._landing(spot))
-        if spot.moment is Moment.EXIT:
+        if spot.is_late:
             inner = emit_displaced(code, place)
         emit_runs(code, place, spot.moment, [run])
         return inner, *emit_onward(code, place, onward)
+
+    def _arguments(self, probe: Probe) -> MarkerWords | None:
+        """Return what computes the arguments of a marker."""
+        if probe.marker is None:
+            return None
+        return MarkerWords(
+            probe.marker, probe.module, lambda size: self.target.resolve(self.session, f"agent:load_{size}")
+        )
 
     def _landing(self, spot: Spot) -> int:
         """Return a probed `ret` of the function by which an overridden call can leave, 0 if none is probed.

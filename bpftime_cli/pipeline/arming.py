@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.patch.plan import Probe
 from attachers.uprobe import Hook
+from attachers.usdt import MarkerText
+from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
 from runtime.errors import AttachProblem, Problem, Problems, TargetProblem
+from runtime.jit.image import Image
 from runtime.lang import Script, ScriptProbe
 
-ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE}
+ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "usdt": UPROBE}
 LISTED = 3  # refused places that are told one by one
 REASONS = {28: "have no room for a jump", 95: "cannot be probed this way", 116: "have changed code"}
 
@@ -65,7 +68,7 @@ class Arming:
             if probe.provider not in ATTACH_TYPES:
                 continue
             try:
-                found = traced.attacher.resolve(self._hook(probe, traced))
+                found = self._resolve(probe, traced)
             except AttachProblem as problem:
                 problems.append(_located(problem, probe))
                 continue
@@ -77,8 +80,14 @@ class Arming:
             raise problems[0] if len(problems) == 1 else Problems(problems)
         return probes, spans
 
-    def _hook(self, probe: ScriptProbe, traced: Traced) -> Hook:
+    def _resolve(self, probe: ScriptProbe, traced: Traced) -> list[Probe]:
         image = self.programs.image(probe.program, traced.target.build_kind)
+        if probe.provider == "usdt":
+            session = traced.attacher.session.region.id
+            return resolve_markers(traced.target, session, MarkerText.of(probe.parts), image)
+        return traced.attacher.resolve(self._hook(probe, image))
+
+    def _hook(self, probe: ScriptProbe, image: Image) -> Hook:
         *binary, function = probe.parts
         kind = ATTACH_TYPES[probe.provider]
         if kind == UPROBE and "override" in self.programs.verified(probe.program).needs:
@@ -89,10 +98,7 @@ class Arming:
         """Return the number by which a program tells its full name, 0 where it does not ask."""
         if not probe.uses_cookie:
             return 0
-        offset = f"+{place.at - place.address}" if place.at != place.address else ""
-        return self.names.add_probe(
-            probe.name or f"{probe.provider}:{place.module.path}:{place.name}{offset}"
-        )
+        return self.names.add_probe(probe.name or f"{probe.provider}:{place.module.path}:{_name(place)}")
 
     def _report_refused(self, refused: dict[int, AttachProblem], probes: dict[int, ScriptProbe]) -> None:
         """Tell which places were left out: one by one where they are few, else by reason.
@@ -111,6 +117,13 @@ class Arming:
         reasons = Counter(problem.errno for problem in refused.values())
         text = ", ".join(f"{n} {REASONS.get(e, f'gave error {e}')}" for e, n in reasons.items())
         self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint="-v lists them")])
+
+
+def _name(place: Probe) -> str:
+    """Return what follows the binary in a probe's full name."""
+    if place.marker is not None:
+        return place.marker.full_name
+    return place.name + (f"+{place.at - place.address}" if place.at != place.address else "")
 
 
 def _located(problem: AttachProblem, probe: ScriptProbe) -> AttachProblem:

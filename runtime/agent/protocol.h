@@ -294,7 +294,7 @@ struct thunk {
 	u64 jump;
 	u32 bytes;
 	u32 inner;
-	u8 pad0[8];
+	u64 semaphore;
 };
 _Static_assert(sizeof(struct thunk) == 64, "thunk");
 _Static_assert(__builtin_offsetof(struct thunk, session) == 0, "session");
@@ -305,6 +305,7 @@ _Static_assert(__builtin_offsetof(struct thunk, base) == 32, "base");
 _Static_assert(__builtin_offsetof(struct thunk, jump) == 40, "jump");
 _Static_assert(__builtin_offsetof(struct thunk, bytes) == 48, "bytes");
 _Static_assert(__builtin_offsetof(struct thunk, inner) == 52, "inner");
+_Static_assert(__builtin_offsetof(struct thunk, semaphore) == 56, "semaphore");
 
 struct frame {
 	u32 bytes;

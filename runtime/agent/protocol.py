@@ -170,7 +170,7 @@ THUNK = Layout(
     64,
     (  # lies before each thunk, so that any tracer can take one out of a chain
         "0 bytes session[16],16 u32 link,20 u32 kind,24 u64 next,32 u64 base,40 u64 jump,"
-        "48 u32 bytes,52 u32 inner"
+        "48 u32 bytes,52 u32 inner,56 u64 semaphore"
     ),
 )
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")

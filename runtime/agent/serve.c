@@ -258,13 +258,22 @@ static s32 do_sites(struct bytes *in, struct answer *out, int arm)
 	return sites_remove(ranges, head[0], items, head[1], status);
 }
 
-// n × {u64 address, s64 delta} on 16-bit counters.
+// n × {u64 address, s64 delta} on 16-bit counters; one that would leave its range stays as it is.
 static s32 do_semaphore(struct bytes *in)
 {
 	const struct { u64 at; s64 delta; } *one;
 
-	while ((one = take(in, 16)))
-		__atomic_fetch_add((u16 *)one->at, (u16)one->delta, __ATOMIC_SEQ_CST);
+	while ((one = take(in, 16))) {
+		u16 *counter = (u16 *)one->at;
+		u16 old = __atomic_load_n(counter, __ATOMIC_RELAXED);
+		s64 next;
+
+		do {
+			next = old + one->delta;
+			if (next < 0 || next > 0xffff)
+				break;
+		} while (!__atomic_compare_exchange_n(counter, &old, (u16)next, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	}
 	return 0;
 }
 

@@ -19,12 +19,15 @@ REGISTER_AT = {8 * index: name for index, name in enumerate(REGISTERS)}
 PT_REGS_SIZE = 8 * len(REGISTERS)  # 168
 CONSTANT_REGISTERS = {"orig_rax": 2**64 - 1, "cs": 0x33, "ss": 0x2B}
 ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+MARKER_ARGUMENTS = tuple(range(PT_REGS_SIZE, PT_REGS_SIZE + 8 * 12, 8))  # offsets behind the registers
 SYSCALL_REGISTERS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`size`: bytes that may be read. `words`: offset → name of the 8-byte word there.
+    """`size`: bytes of the structure. `words`: offset → name of the 8-byte word there.
+
+    Words behind the structure are made for programs that read them, at constant offsets only.
 
     `writable`: byte ranges [start, end) that may be stored to. `zeros`: offsets of words that are always 0.
     """
@@ -33,6 +36,12 @@ class Layout:
     words: dict[int, str] = field(default_factory=dict)
     writable: tuple[tuple[int, int], ...] = ()
     zeros: frozenset[int] = frozenset()
+
+    def may_read(self, low: int, high: int, size: int) -> bool:
+        """True when `size` bytes may be read at every offset in [low, high]."""
+        return (low >= 0 and high + size <= self.size) or (
+            low == high and low & ~7 in self.words and (low & 7) + size <= 8
+        )
 
     def may_write(self, offset: int, size: int) -> bool:
         """True when all of [offset, offset + size) may be stored to."""
@@ -49,7 +58,9 @@ _SYS_EXIT = Layout(24, {8: "nr", 16: "rax"}, zeros=frozenset((0,)))
 LAYOUTS: dict[ContextKind, Layout] = {
     ContextKind.UPROBE: _PT_REGS,
     ContextKind.URETPROBE: _PT_REGS,
-    ContextKind.USDT: _PT_REGS,
+    ContextKind.USDT: Layout(
+        PT_REGS_SIZE, {**REGISTER_AT, **{at: f"marker{i}" for i, at in enumerate(MARKER_ARGUMENTS)}}
+    ),
     ContextKind.KSYSCALL: _PT_REGS,
     ContextKind.CUDA: _PT_REGS,
     ContextKind.SYS_ENTER: _SYS_ENTER,

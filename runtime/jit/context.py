@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.ebpf.context import LAYOUTS
 from runtime.ebpf.insn import Insn
 from runtime.errors import Unsupported
 from runtime.jit.convention import FRAME_FIELDS
@@ -57,7 +58,7 @@ def _qword(code: Code, unit: Unit, offset: int) -> str:
 def load(code: Code, unit: Unit, access: Access, insn: Insn) -> str:
     """Give the iBITS at a place in the context."""
     bits = insn.size * 8
-    if unit.inputs.frame:
+    if unit.inputs.frame and not _is_behind(unit, access):
         base = read(code, unit, "context")
         distance = str(access.offset) if access.offset is not None else ""
         start = code.op(f"add i64 {base}, {distance}") if distance else _moving(code, insn)
@@ -72,6 +73,11 @@ def load(code: Code, unit: Unit, access: Access, insn: Insn) -> str:
             upper = code.op(f"shl i64 {_qword(code, unit, low + 8)}, {64 - shift}")
             value = code.op(f"or i64 {value}, {upper}")
     return code.narrow(value, bits)
+
+
+def _is_behind(unit: Unit, access: Access) -> bool:
+    """Tell whether a word is meant that lies in no structure: the thunk pushes it beside a frame as well."""
+    return access.offset is not None and access.offset >= LAYOUTS[unit.inputs.kind].size
 
 
 def _moving(code: Code, insn: Insn) -> str:

@@ -80,10 +80,10 @@ def _argument(c: Checker, node: tree.Identifier, number: int) -> Type:
         return c.fail(
             node.at, f"The {node.name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes"
         )
-    if number > 5:
-        return c.fail(
-            node.at, f"x86_64 doesn't support {node.name}", 'stack arguments: *(uint64*)(reg("sp") + 8)'
-        )
+    if number >= len(provider.arguments):
+        stack = 'stack arguments: *(uint64*)(reg("sp") + 8)'
+        hint = "a marker has at most 12 arguments" if provider.name == "usdt" else stack
+        return c.fail(node.at, f"x86_64 doesn't support {node.name}", hint)
     return UINT64
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from runtime.ebpf.context import MARKER_ARGUMENTS
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.types import ContextKind
@@ -16,6 +17,7 @@ KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
 KERNEL_HINT = (
     "trace a system call (tracepoint:syscalls:sys_enter_…) or a library function, or use bpftrace as root"
 )
+REGISTERS = (112, 104, 96, 88, 72, 64)  # di si dx cx r8 r9 in pt_regs
 UNSERVED = "{0} probes are not served"
 
 
@@ -23,7 +25,7 @@ UNSERVED = "{0} probes are not served"
 class Provider:
     """One kind of probe. `least` and `most` count the parts behind the name.
 
-    `context` None: refused with `reason`. `arguments`: `argN` is there; `result`: `retval` is; `registers`:
+    `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`: `retval` is; `registers`:
     `reg()` and `func` are; `tracer`: fires in the tracer, so its names are final.
     """
 
@@ -32,7 +34,7 @@ class Provider:
     least: int
     most: int
     context: ContextKind | None
-    arguments: bool = False
+    arguments: tuple[int, ...] = ()
     result: bool = False
     registers: bool = False
     tracer: bool = False
@@ -44,13 +46,13 @@ PROVIDERS = (
     Provider("begin", (), 0, 0, ContextKind.TIMER, tracer=True),
     Provider("end", (), 0, 0, ContextKind.TIMER, tracer=True),
     Provider("interval", ("i",), 1, 2, ContextKind.TIMER, tracer=True),
-    Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, arguments=True, registers=True),
+    Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, REGISTERS, registers=True),
     Provider("uretprobe", ("ur",), 2, 3, ContextKind.URETPROBE, result=True, registers=True),
+    Provider("usdt", ("U",), 2, 3, ContextKind.USDT, MARKER_ARGUMENTS, registers=True),
     Provider("test", (), 1, 1, None, reason=UNSERVED),
     Provider("bench", (), 1, 1, None, reason=UNSERVED),
     Provider("self", (), 2, 2, None, reason=UNSERVED),
     Provider("profile", ("p",), 1, 2, None, reason=UNSERVED),
-    Provider("usdt", ("U",), 2, 3, None, reason=UNSERVED),
     Provider("tracepoint", ("t",), 2, 2, None, reason=UNSERVED),
     Provider("rawtracepoint", ("rt",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("software", ("s",), 1, 2, None, reason=UNSERVED),
@@ -62,6 +64,11 @@ PROVIDERS = (
     Provider("fexit", ("fr", "kretfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("iter", ("it",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
 )
+FORMS = {
+    "uprobe": "write uprobe:BINARY:FUNCTION",
+    "uretprobe": "write uretprobe:BINARY:FUNCTION",
+    "usdt": "write usdt:BINARY:PROVIDER:NAME",
+}
 BY_NAME = {provider.name: provider for provider in PROVIDERS}
 BY_ALIAS = {alias: provider for provider in reversed(PROVIDERS) for alias in provider.aliases} | {
     "u": BY_NAME["uprobe"],
@@ -123,13 +130,14 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
 
 def _check_count(source: Source, at: At, provider: Provider, parts: tuple[str, ...], pid: bool) -> None:
     least = max(1, provider.least - 1) if pid and provider.registers else provider.least
-    if least <= len(parts) <= provider.most and all(parts):
+    needed = parts[1:] if provider.name == "usdt" and pid and len(parts) > 1 else parts
+    if least <= len(parts) <= provider.most and all(needed):
         return
     if provider.most == 0:
         raise source.problem(at, "begin/end probes should not have a target")
     if any(not part for part in parts) or not parts:
         text = f"{provider.name} should have a target" if provider.registers else "expected attach point"
-        raise source.problem(at, text, f"write {provider.name}:BINARY:FUNCTION" if provider.registers else "")
+        raise source.problem(at, text, FORMS.get(provider.name, ""))
     counts = " or ".join(str(n) for n in range(least, provider.most + 1))
     plural = "" if counts == "1" else "s"
     raise source.problem(

@@ -18,7 +18,6 @@ from runtime.lang.variables import Place
 if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
-ARGUMENTS = (112, 104, 96, 88, 72, 64)  # di si dx cx r8 r9 in pt_regs
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -49,7 +48,8 @@ def _simple_to(g: Generator, node: tree.Expr, register: int) -> None:
     elif isinstance(node, tree.Scratch):
         g.code.load(register, _variable_place(node), 8)
     elif isinstance(node, tree.Identifier):
-        g.code.load(register, g.context(ARGUMENTS[argument_number(node.name) or 0]), 8)
+        offset = g.body.provider.arguments[argument_number(node.name) or 0]
+        g.code.load(register, g.context(offset), 8)
 
 
 def _variable_place(node: tree.Scratch) -> Place:

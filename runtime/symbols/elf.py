@@ -221,6 +221,10 @@ class ElfFile:
         unique = {(s.name, s.value): s for s in reversed(self.symbols()) if s.kind in (FUNC, IFUNC)}
         return tuple(sorted(unique.values(), key=lambda s: (s.value, s.name)))
 
+    def value_of(self, name: str) -> int:
+        """Return the virtual address of a function or variable by its name, -1 where there is none."""
+        return next((s.value for s in self.symbols() if s.name == name), -1)
+
     def to_offset(self, address: int) -> int:
         """Return the file offset of a virtual address, -1 when it is in no segment."""
         for s in self.segments:

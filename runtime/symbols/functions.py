@@ -138,6 +138,23 @@ def at_address(elf: ElfFile, address: int) -> FunctionPoint:
     )
 
 
+def covering(elf: ElfFile, address: int) -> tuple[int, int, str]:
+    """Return start, size and name of the code around a virtual address; the name is empty where none is known.
+
+    Raises:
+        AttachProblem: it is in no code.
+    """
+    name, offset = name_at(elf, address)
+    found = ranges_of(elf).containing(address)
+    if found is None and name:
+        found = (address - offset, address - offset + _size_at(elf, address - offset))
+    if found is None:
+        found = next((b for b in bodies_in(elf, address, address + 1) if b[0] <= address < b[1]), None)
+    if found is None:
+        raise AttachProblem(f"{address:#x} is in no function of {elf.path}", errno=22)
+    return found[0], found[1] - found[0], name
+
+
 def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     """Return the error for a name that no function has, with near ones."""
     import difflib  # lazy: only for the message

@@ -303,7 +303,7 @@ def _in_context(a: Analysis, state: State, pc: int, number: Number, size: int) -
     lo, hi = signed64(number)
     if not limit:
         a.refuse(state, pc, f"programs of kind {a.program.context.value} have no context to read")
-    if lo < 0 or hi + size > limit:
+    if a.layout is not None and not a.layout.may_read(lo, hi, size):
         a.refuse(state, pc, f"reads bytes {lo}..{hi + size - 1} of the context, which has {limit} bytes")
     if (number[4] | number[5]) & (size - 1):
         a.refuse(
