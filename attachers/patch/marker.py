@@ -1,4 +1,4 @@
-"""The arguments of a marker as words of a thunk: each is computed when the program that reads it is about to run.
+"""The arguments of a marker as words of a thunk, each computed just before the program that reads it runs.
 
 It happens in the middle of a function: rax, r11 and the flags are saved by then, all else is live. Memory
 that may be missing is read by the agent's guarded loads; where nothing is mapped the argument is 0.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from attachers.patch.assemble import NUMBERS, Code
 from runtime.errors import AttachProblem
@@ -38,6 +39,15 @@ def reads_memory(words: tuple[str, ...], marker: Marker | None) -> bool:
     operands = operands_of(marker.arguments)
     wanted = (int(w[6:]) for w in words if w.startswith("marker"))
     return any(n < len(operands) and operands[n].kind == "memory" for n in wanted)
+
+
+class _At(NamedTuple):
+    """A place in memory: base + other * scale + offset, registers by number."""
+
+    base: int | None
+    other: int | None
+    scale: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +160,7 @@ def _push_register(code: Code, operand: Operand, saved: dict[str, int], above: i
     if operand.base in saved:
         _load(code, operand, NUMBERS["rsp"], saved[operand.base] + operand.number)
     elif operand.base == "rsp":
-        code.raw(_memory(_LEA, _R11, NUMBERS["rsp"], None, 1, above))
+        code.raw(_memory(_LEA, _R11, _At(NUMBERS["rsp"], None, 1, above)))
         _extend(code, operand, _R11, _R11)
     elif operand.number:  # the second byte: flags are saved, so shifting is free
         code.raw(_registers(b"\x8b", _R11, NUMBERS[operand.base], wide=True))
@@ -170,18 +180,18 @@ def _address(code: Code, operand: Operand, saved: dict[str, int], above: int) ->
     shift = above if base == "rsp" else 0
     if index in saved and base in saved:
         code.load_stack("r11", saved[index])
-        code.raw(_memory(_LEA, _R11, None, _R11, operand.scale, operand.number))
-        code.raw(_memory(b"\x03", _R11, NUMBERS["rsp"], None, 1, saved[base]))  # add r11, [rsp + …]
+        code.raw(_memory(_LEA, _R11, _At(None, _R11, operand.scale, operand.number)))
+        code.raw(_memory(b"\x03", _R11, _At(NUMBERS["rsp"], None, 1, saved[base])))  # add r11, [rsp + …]
     elif index in saved:
         code.load_stack("r11", saved[index])
-        code.raw(_memory(_LEA, _R11, NUMBERS[base], _R11, operand.scale, operand.number + shift))
+        code.raw(_memory(_LEA, _R11, _At(NUMBERS[base], _R11, operand.scale, operand.number + shift)))
     else:
         first = NUMBERS[base]
         if base in saved:
             code.load_stack("r11", saved[base])
             first = _R11
         second = NUMBERS[index] if index else None
-        code.raw(_memory(_LEA, _R11, first, second, operand.scale, operand.number + shift))
+        code.raw(_memory(_LEA, _R11, _At(first, second, operand.scale, operand.number + shift)))
 
 
 def _absolute_indexed(code: Code, address: int, operand: Operand, saved: dict[str, int]) -> None:
@@ -190,12 +200,12 @@ def _absolute_indexed(code: Code, address: int, operand: Operand, saved: dict[st
     if operand.index in saved:
         code.load_stack("r11", saved[operand.index])
         index = _R11
-    code.raw(_memory(_LEA, _R11, None, index, operand.scale, address))
+    code.raw(_memory(_LEA, _R11, _At(None, index, operand.scale, address)))
 
 
 def _load(code: Code, operand: Operand, base: int, offset: int) -> None:
     opcode, wide = _LOADS[operand.size, operand.signed]
-    code.raw(_memory(opcode, _R11, base, None, 1, offset, wide=wide))
+    code.raw(_memory(opcode, _R11, _At(base, None, 1, offset), wide=wide))
 
 
 def _extend(code: Code, operand: Operand, to: int, source: int) -> None:
@@ -208,10 +218,9 @@ def _registers(opcode: bytes, to: int, source: int, *, wide: bool) -> bytes:
     return bytes([rex]) + opcode + bytes([0xC0 | (to & 7) << 3 | source & 7])
 
 
-def _memory(
-    opcode: bytes, to: int, base: int | None, index: int | None, scale: int, offset: int, *, wide: bool = True
-) -> bytes:
-    """Return an instruction with the operand [base + index * scale + offset] (SDM vol. 2, 2.1.5)."""
+def _memory(opcode: bytes, to: int, place: _At, *, wide: bool = True) -> bytes:
+    """Return an instruction with a register and a memory operand (SDM vol. 2, 2.1.5)."""
+    base, index, scale, offset = place
     if not -(1 << 31) <= offset < 1 << 31:
         raise AttachProblem(f"an argument lies {offset} bytes from its register", errno=95)
     rex = 0x40 | wide << 3 | (to > 7) << 2 | ((index or 0) > 7) << 1 | ((base or 0) > 7)

@@ -43,7 +43,8 @@ class Probe:
     """One program at one function of one process.
 
     `address` and `size` are the function's in the target; `at` is the probed instruction (the same as
-    `address` unless `when` is INSIDE or MARKER). `marker`: the note of the nop at `at`. `link` and `session` (16 bytes) say whose it is.
+    `address` unless `when` is INSIDE or MARKER). `link` and `session`
+    (16 bytes) say whose it is. `marker`: the note of the nop at `at`.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Counters by which a program knows that somebody listens to its markers (`sys/sdt.h`, _SDT_HAS_SEMAPHORES).
 
-Each link counts once at each counter of its markers. The heads of its thunks name the counter, so that whoever
-takes the link out, also after its tracer has died and in a forked child, can count back.
+Each link counts once at each counter of its markers. The heads of its thunks name the counter, so that
+whoever takes the link out, also after its tracer has died and in a forked child, can count back.
 """
 
 from __future__ import annotations

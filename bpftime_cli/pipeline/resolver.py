@@ -14,12 +14,15 @@ class Names:
 
     def __init__(self) -> None:
         self.probes: list[str] = []
+        self._cookies: dict[str, int] = {}
         self._modules: dict[int, list[Module]] = {}
 
     def add_probe(self, name: str) -> int:
-        """Return the cookie for a probe's name."""
-        self.probes.append(name)
-        return len(self.probes) - 1
+        """Return the cookie for a probe's name: the same for all sites that bear it."""
+        if name not in self._cookies:
+            self._cookies[name] = len(self.probes)
+            self.probes.append(name)
+        return self._cookies[name]
 
     def remember(self, pid: int, modules: list[Module]) -> None:
         """Keep the modules of a process for later."""

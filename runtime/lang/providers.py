@@ -25,8 +25,9 @@ UNSERVED = "{0} probes are not served"
 class Provider:
     """One kind of probe. `least` and `most` count the parts behind the name.
 
-    `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`: `retval` is; `registers`:
-    `reg()` and `func` are; `tracer`: fires in the tracer, so its names are final.
+    `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`:
+    `retval` is there; `registers`: `reg()` and `func` are; `tracer`: fires in the tracer, so its names are
+    final.
     """
 
     name: str

@@ -139,7 +139,7 @@ def at_address(elf: ElfFile, address: int) -> FunctionPoint:
 
 
 def covering(elf: ElfFile, address: int) -> tuple[int, int, str]:
-    """Return start, size and name of the code around a virtual address; the name is empty where none is known.
+    """Return start, size and name (empty: unknown) of the code around a virtual address.
 
     Raises:
         AttachProblem: it is in no code.

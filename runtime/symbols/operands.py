@@ -25,7 +25,7 @@ _ARM_MEMORY = re.compile(rf"\[\s*(x\d+|sp)\s*(?:,\s*#?({_NUMBER})|,\s*(x\d+|w\d+
 
 def _x86_registers() -> dict[str, tuple[str, int, int]]:
     """Return each register's name: the whole register, the first byte of it that is meant, its bytes."""
-    found = {}
+    found: dict[str, tuple[str, int, int]] = {}
     for letter in "abcd":
         whole = f"r{letter}x"
         found |= {whole: (whole, 0, 8), f"e{letter}x": (whole, 0, 4), f"{letter}x": (whole, 0, 2)}
@@ -130,9 +130,7 @@ def _x86_place(text: str, size: int, signed: bool, place: str) -> Operand:
         return _x86_memory(text, size, signed, found)
     named = _NAMED.match(place)
     if named:
-        return Operand(
-            text, size, signed, "memory", number=_sum(named["number"]), symbol=named["symbol"]
-        )
+        return Operand(text, size, signed, "memory", number=_sum(named["number"]), symbol=named["symbol"])
     if re.fullmatch(_NUMBER, place):
         return Operand(text, size, signed, "memory", number=int(place, 0))
     return Operand(text, symbol="its place is not understood")
