@@ -34,6 +34,7 @@ WHEN = {
     UPROBE_OVERRIDE: When.OVERRIDE,
     UREPLACE: When.REPLACE,
 }
+_WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class FunctionAttacher(Attacher):
             hook.link,
             self.session.region.id,
             others,
+            exact=not _WILDCARDS & set(hook.function),
         )
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
@@ -106,6 +108,10 @@ class FunctionAttacher(Attacher):
 
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out; what turns out to be impossible moves to `plan.refused`."""
+        self._carry_out(plan)
+
+    def _carry_out(self, plan: AttachPlan) -> AttachPlan:
+        """Carry a plan out; returns the one that could be, with the same refusals."""
         rest = plan
         while True:
             try:
@@ -116,6 +122,7 @@ class FunctionAttacher(Attacher):
                 rest = self.plan(p for p in rest.probes if p.link not in plan.refused)
         plan.refused.update(rest.refused)
         self._links |= set(rest.sites_of) - set(plan.refused)
+        return rest
 
     def create_attach(self, program: object, private_data: PrivateData, attach_type: int) -> int:
         """Hook an image on one place and return the id of the link.

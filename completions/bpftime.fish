@@ -22,6 +22,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -s d -x -a 'ast bytec
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l dry-run -d 'Arm, print the plan, take out again.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l unsafe -d 'Allow what changes the target.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l inject -x -a 'ptrace frida' -d 'How the agent gets into a running process: ptrace or frida.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l backend -x -a 'auto inline frida' -d 'How functions are probed: inline, frida, or auto, Frida where a named one has no room.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l duration -x -d 'Stop after TIME: 500ms, 10s, 2m.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l max-events -x -d 'Stop after N printed events.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s i -l interval -x -d 'Print all maps every TIME.'

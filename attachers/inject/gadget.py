@@ -1,4 +1,4 @@
-"""Frida as the second injector: it brings the agent's library into a running process. The only door to frida.
+"""Frida as the second injector: it brings the agent's library into a running process.
 
 Its temporary thread calls the agent's entry, which makes a mailbox and serves it, as a preloaded agent does.
 Frida maps the library with a loader of its own, so nothing but the agent's state tells that it is there.
@@ -7,8 +7,8 @@ Frida maps the library with a loader of its own, so nothing but the agent's stat
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
+from attachers.inject.device import check_reachable, inject_library
 from attachers.inject.preload import Doorbell, Mailbox, launch_text, wait_for_agent
 from runtime.agent import build
 from runtime.errors import TargetProblem
@@ -21,43 +21,24 @@ def inject(region: Region, pid: int, doorbell: Doorbell) -> Mailbox:
     Raises:
         TargetProblem: Frida cannot reach the process; a filter on clone() would kill it.
     """
-    status = _status(pid)
-    if status.get("TracerPid", "0").strip() not in ("0", ""):
-        raise TargetProblem(
-            f"another tracer is attached to {pid}: process {status['TracerPid'].strip()}",
-            hint="end it first, or use --inject ptrace later",
-        )
-    if status.get("Seccomp", "0").strip() == "2":
-        raise TargetProblem(
-            f"process {pid} has a system-call filter that may kill it when Frida makes a thread",
-            hint="use --inject ptrace",
-        )
-    failure: list[Exception] = []
+    check_reachable(pid, "--inject ptrace")
+    failure: list[TargetProblem] = []
     worker = threading.Thread(target=_call, args=(pid, launch_text(region), failure), daemon=True)
     worker.start()
     try:
         number = wait_for_agent(region, doorbell, pid, lambda: not failure)
     except TargetProblem:
         worker.join(0.1)
-        reason = f": {failure[0]}" if failure else ""
-        raise TargetProblem(
-            f"Frida could not bring the agent into {pid}{reason}", hint="use --inject ptrace"
+        raise (
+            failure[0]
+            if failure
+            else TargetProblem(f"Frida could not bring the agent into {pid}", hint="use --inject ptrace")
         ) from None
     return Mailbox(pid, number)
 
 
-def _status(pid: int) -> dict[str, str]:
+def _call(pid: int, text: str, failure: list[TargetProblem]) -> None:
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        raise TargetProblem(f"no process {pid}", hint="bpftime list --processes shows yours") from None
-    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
-
-
-def _call(pid: int, text: str, failure: list[Exception]) -> None:
-    import frida
-
-    try:
-        frida.get_local_device().inject_library_file(pid, str(build.library()), "agent_injected", text)
-    except Exception as error:  # frida raises many kinds; the caller names the cause
-        failure.append(error)
+        inject_library(pid, str(build.library()), "agent_injected", text)
+    except TargetProblem as problem:
+        failure.append(problem)

@@ -11,6 +11,7 @@ from attachers.inject.frames import Reply, Request
 from attachers.inject.visit import find_state
 from attachers.patch.chain import Node, chain
 from attachers.patch.grace import free, settle
+from attachers.patch.hooked import is_back, is_hooked, restore_tail
 from attachers.patch.plan import AttachPlan
 from attachers.patch.semaphores import Owner, count_request, unowned
 from attachers.target import SiteEntry, Target
@@ -184,6 +185,7 @@ class _Edits:
 def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) -> _Edits:
     edits = _Edits()
     owners: dict[bool, list[Owner]] = {True: [], False: []}  # by whether the thunk stays
+    hooked: list[SiteEntry] = []
     for site in target.sites:
         if site.state != SiteState.ARMED:
             continue
@@ -197,6 +199,9 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
         if len(kept) == len(nodes):
             continue
         edits.count += len(nodes) - len(kept)
+        if is_hooked(site):
+            hooked.append(site)
+            continue
         if not kept:
             edits.emptied.append(site)
             continue
@@ -204,7 +209,22 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
             edits.rearmed.append((site, kept[0]))
         _close_gaps(kept, edits.relinks, edits.heads)
     edits.counters = unowned(owners[False], owners[True])
+    edits.emptied += _unhooked(target, hooked)
     return edits
+
+
+def _unhooked(target: Target, taken: list[SiteEntry]) -> list[SiteEntry]:
+    """Forget places that Frida has hooked; returns those whose code nobody else will put back."""
+    indices = {site.index for site in taken}
+    shared = {s.at for s in target.sites if is_hooked(s) and s.index not in indices}
+    left: dict[int, SiteEntry] = {}
+    for site in taken:
+        if site.at in shared or site.at in left or is_back(target, site):
+            free(target, site)
+        else:
+            restore_tail(target, site)
+            left[site.at] = site
+    return list(left.values())
 
 
 def _give_back(target: Target, session: bytes | None) -> None:

@@ -43,8 +43,8 @@ class Probe:
     """One program at one function of one process.
 
     `address` and `size` are the function's in the target; `at` is the probed instruction (the same as
-    `address` unless `when` is INSIDE or MARKER). `link` and `session`
-    (16 bytes) say whose it is. `marker`: the note of the nop at `at`.
+    `address` unless `when` is INSIDE or MARKER). `link` and `session` (16 bytes) say whose it is. `marker`:
+    the note of the nop at `at`. `exact`: the user has written the function's name, not a pattern.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Probe:
     others: tuple[tuple[int, int], ...] = ()
     tail: int = 32
     marker: Marker | None = None
+    exact: bool = False
 
     @property
     def semaphore(self) -> int:

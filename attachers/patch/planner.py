@@ -13,6 +13,7 @@ from attachers.patch import kept
 from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
 from attachers.patch.holes import REACH, Holes
+from attachers.patch.hooked import is_back, is_hooked
 from attachers.patch.kept import Outcome
 from attachers.patch.nops import choose_nop
 from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, When
@@ -202,6 +203,7 @@ class Planner:
             if len(raw) < probe.size or not probe.size:
                 raise AttachProblem(f"the code of {probe.name} cannot be read", errno=116)
             self._check_breakpoint(probe, raw)
+            self._check_hooks(probe)
             tail = raw[probe.size :]
             self._functions[probe.address] = Function(
                 probe.name, probe.address, raw[: probe.size], self._padding(probe, tail), probe.others
@@ -218,6 +220,17 @@ class Planner:
                     f"there is a breakpoint in {probe.name}: a kernel uprobe or a debugger",
                     errno=116,
                     hint="end the other tracer first",
+                )
+
+    def _check_hooks(self, probe: Probe) -> None:
+        """Refuse a function that Frida has hooked: it rewrites its first bytes without asking."""
+        for site in self.target.sites:
+            inside = probe.address <= site.at < probe.address + probe.size
+            if inside and is_hooked(site) and not is_back(self.target, site):
+                raise AttachProblem(
+                    f"another kind of probe owns a place in {probe.name}",
+                    errno=16,
+                    hint="use --backend frida",
                 )
 
     def _padding(self, probe: Probe, tail: bytes) -> bytes:

@@ -170,6 +170,19 @@ def choose_at(function: Function, address: int, holes: Holes) -> Place:
     """
     if address == function.start:
         return choose_entry(function, holes)
+    instruction = function.instructions[boundary(function, address)]
+    place = fitting(instruction, holes, wide=True) or fitting(instruction, holes, wide=False)
+    if not place:
+        raise _no_room(function, address)
+    return place
+
+
+def boundary(function: Function, address: int) -> int:
+    """Return the index of the instruction that starts at an address.
+
+    Raises:
+        AttachProblem: none does (22); it names the nearest.
+    """
     starts = [i.address for i in function.instructions]
     if address not in starts:
         below = max((s for s in starts if s < address), default=function.start) - function.start
@@ -179,11 +192,7 @@ def choose_at(function: Function, address: int, holes: Holes) -> Place:
             errno=22,
             hint=f"instructions start at +{below} and +{above}",
         )
-    instruction = function.instructions[starts.index(address)]
-    place = fitting(instruction, holes, wide=True) or fitting(instruction, holes, wide=False)
-    if not place:
-        raise _no_room(function, address)
-    return place
+    return starts.index(address)
 
 
 def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:

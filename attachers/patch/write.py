@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from attachers.patch.assemble import JUMP, Code, relative
 from attachers.patch.chain import Node, chain, place_of
 from attachers.patch.grace import settle
+from attachers.patch.hooked import is_hooked
 from attachers.patch.marker import MarkerWords, reads_memory
 from attachers.patch.override import emit_override, emit_replace
 from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, Site, When
@@ -48,8 +49,8 @@ class Writer:
 
     def __post_init__(self) -> None:
         sites = self.target.sites
-        self._armed = {s.at: s for s in sites if s.state == SiteState.ARMED}
-        self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE}
+        self._armed = {s.at: s for s in sites if s.state == SiteState.ARMED and not is_hooked(s)}
+        self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE and not is_hooked(s)}
         unused = [s.index for s in sites if s.state == SiteState.FREE]
         self._free_slots = list(range(protocol.MAX_SITES - 1, len(sites) - 1, -1)) + unused[::-1]
 

@@ -12,6 +12,7 @@ import typer
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.tracewords import (
     Arguments,
+    Backend,
     Buffering,
     Clear,
     Command,
@@ -67,6 +68,7 @@ def trace(
     dry_run: DryRun = False,
     unsafe: Unsafe = False,
     inject: Inject = "ptrace",
+    backend: Backend = "auto",
     duration: Duration = "",
     max_events: MaxEvents = 0,
     interval: Interval = "",
@@ -91,6 +93,7 @@ CHOICES = (
     ("-f", "form", ("text", "json"), "Invalid output format"),
     ("-B", "buffering", ("line", "full", "none"), "Invalid buffering mode"),
     ("--inject", "inject", ("ptrace", "frida"), "Invalid injector"),
+    ("--backend", "backend", ("auto", "inline", "frida"), "Invalid backend"),
     ("--color", "colour", ("auto", "always", "never"), "Invalid colour mode"),
 )
 AS_GIVEN = (
@@ -101,6 +104,7 @@ AS_GIVEN = (
     "dry_run",
     "unsafe",
     "inject",
+    "backend",
     "return_swap",
     "max_events",
     "clear",

@@ -28,6 +28,7 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "FORMAT": ("words", ("text", "json")),
     "MODE": ("words", ("line", "full", "none")),
     "HOW": ("words", ("ptrace", "frida")),
+    "BACKEND": ("words", ("auto", "inline", "frida")),
     "WHEN": ("words", ("auto", "always", "never")),
     "WHAT": ("words", ("lost", "empty")),
     "TYPE": ("words", ("uprobe", "uretprobe")),

@@ -24,6 +24,7 @@ class Config:
     dry_run: bool = False
     unsafe: bool = False
     inject: str = "ptrace"
+    backend: str = "auto"
     return_swap: bool = False
     follow: bool | None = None
     duration: float = 0.0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from attachers.backend import make_attacher
 from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
 from attachers.inject.visit import Visitor, find_state
@@ -80,13 +81,16 @@ class Processes:
         return target
 
     def _add(self, target: Target) -> Traced:
-        traced = Traced(target, FunctionAttacher(target, self.session, swap=self.config.return_swap))
+        traced = Traced(target, self._attacher(target))
         try:
             traced.pidfd = os.pidfd_open(target.pid)
         except OSError:
             traced.gone = True
         self.traced.append(traced)
         return traced
+
+    def _attacher(self, target: Target) -> FunctionAttacher:
+        return make_attacher(self.config.backend, target, self.session, swap=self.config.return_swap)
 
     def _launch(self) -> None:
         command = list(self.config.command)
@@ -148,11 +152,7 @@ class Processes:
             traced = self._add(target)
         else:
             old.target.close()
-            old.target, old.attacher, traced = (
-                target,
-                FunctionAttacher(target, self.session, swap=self.config.return_swap),
-                old,
-            )
+            old.target, old.attacher, traced = target, self._attacher(target), old
         try:
             self.arm(traced)
         except Problem as problem:
@@ -193,7 +193,7 @@ class Processes:
             if traced.gone or not traced.target.is_alive:
                 continue
             try:
-                remove(traced.target, self.session.region.id)
+                traced.attacher.detach_all()
             except (Problem, OSError) as problem:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])

@@ -216,6 +216,7 @@ class SiteKind(IntEnum):
     NEAR5 = 1
     HOP2 = 2
     TAIL = 3
+    FRIDA = 4  # hooked by Frida's Interceptor; the entry says so to every other tracer
 
 
 class ThunkKind(IntEnum):

@@ -182,7 +182,10 @@ def text_of(pid: int) -> dict[tuple[str, int], bytes]:
             if len(words) < 6 or "x" not in words[1] or not words[5].startswith("/") or "memfd" in words[5]:
                 continue
             start, end = (int(w, 16) for w in words[0].split("-"))
-            found[words[5], start] = os.pread(memory.fileno(), end - start, start)
+            code = os.pread(memory.fileno(), end - start, start)
+            # What was made writable for a moment may be a mapping of its own since.
+            before = next((k for k, v in found.items() if k == (words[5], start - len(v))), (words[5], start))
+            found[before] = found.get(before, b"") + code
     return found
 
 

@@ -1,0 +1,81 @@
+"""Adapters: what Frida's Interceptor calls in place of a thunk, `void adapter(GumInvocationContext *)`.
+
+Interceptor has saved all registers in a GumX64CpuContext and puts them back from there. So an adapter gives a
+program its registers and words out of that structure, and keeps rbx only. Source: gum/guminterceptor.h and
+gum/gumdefs.h of Frida 17: `cpu_context` follows one pointer in GumInvocationContext.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from attachers.patch.assemble import NUMBERS, Code
+from attachers.patch.thunk import CONSTANTS, FRAME_BYTES, FRAME_ORDER, Moment, Run
+from runtime.ebpf.context import ARGUMENT_REGISTERS
+from runtime.errors import AttachProblem
+
+CPU_CONTEXT = 8  # offset in GumInvocationContext
+# struct _GumX64CpuContext, 8 bytes each
+GUM_ORDER = "rip r15 r14 r13 r12 r11 r10 r9 r8 rdi rsi rbp rsp rbx rdx rcx rax".split()
+PLACES = {name: 8 * index for index, name in enumerate(GUM_ORDER)}
+
+
+def emit_adapter(code: Code, moment: Moment, run: Run) -> None:
+    """Append an adapter that runs one program."""
+    code.push("rbx")
+    code.raw(b"\x48\x8b\x5f" + bytes([CPU_CONTEXT]))  # mov rbx, [rdi + 8]
+    words = run.image.words
+    size = 8 * len(words) + (FRAME_BYTES if run.image.frame else 0)
+    pad = size % 16  # the stack pointer is a multiple of 16 here
+    if pad:
+        code.move_stack_pointer(-pad)
+    if run.image.frame:
+        code.push_constant(0)
+        code.push_constant(0)
+        for name in FRAME_ORDER:
+            _push_word(code, name, moment, run)
+    for name in reversed(words):
+        _push_word(code, name, moment, run)
+    if run.image.frame:
+        code.raw(b"\x48\x8d\xbc\x24" + struct.pack("<i", 8 * len(words)))  # lea rdi, [rsp + words]
+    else:
+        for name in ARGUMENT_REGISTERS:
+            _load(code, name, PLACES[name])
+    code.call(run.entry)
+    if size:
+        code.move_stack_pointer(size + pad)
+    code.pop("rbx")
+    code.raw(b"\xc3")
+
+
+def _push_word(code: Code, name: str, moment: Moment, run: Run) -> None:
+    """Push the value that `name` had when the probe was reached, as the inline backend gives it."""
+    if name in CONSTANTS:
+        code.push_constant(CONSTANTS[name])
+    elif name in ("cookie", "func"):
+        code.push_constant(run.cookie if name == "cookie" else run.function)
+    elif name == "flags":
+        code.push_constant(0)  # Interceptor keeps them, but not in the structure
+    elif name == "ip":
+        _push_place(code, moment, run)
+    elif name in PLACES:
+        code.raw(b"\xff\xb3" + struct.pack("<i", PLACES[name]))  # push [rbx + place]
+        if name == "rsp" and moment is Moment.EXIT:
+            code.raw(b"\x48\x83\x04\x24\x08")  # add qword [rsp], 8: Interceptor counts the return address in
+    else:
+        raise AttachProblem(f"a function probe has no '{name}'", errno=95)
+
+
+def _push_place(code: Code, moment: Moment, run: Run) -> None:
+    """Push the probed address; at an exit the return address, to which rsp points in Interceptor's view."""
+    if moment is not Moment.EXIT:
+        code.push_constant(run.function)
+        return
+    _load(code, "r11", PLACES["rsp"])
+    code.raw(b"\x41\xff\x33")  # push [r11]
+
+
+def _load(code: Code, register: str, place: int) -> None:
+    """Append `mov register, [rbx + place]`."""
+    number = NUMBERS[register]
+    code.raw(bytes([0x48 | (number > 7) << 2, 0x8B, 0x83 | (number & 7) << 3]) + struct.pack("<i", place))

@@ -1,0 +1,171 @@
+"""Function probes by Frida's Interceptor, in one process, for the programs of one session.
+
+What is hooked lives as long as this tracer: Frida takes it out when the tracer ends, in whatever way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+from attachers.base import unknown_link
+from attachers.interceptor import table
+from attachers.interceptor.hooks import Hook, Hooks
+from attachers.interceptor.plan import InterceptorPlan, PlannedHook
+from attachers.interceptor.planner import HookPlanner
+from attachers.patch.plan import AttachPlan, Probe
+from attachers.target import Target
+from attachers.uprobe import FunctionAttacher
+from runtime.errors import AttachProblem, TargetProblem
+from runtime.shm.session import Session
+
+TRIED_ELSEWHERE = (28, 95)  # no room for a jump, not possible in place: another backend may do it
+
+
+class InterceptorAttacher(FunctionAttacher):
+    """Function probes of one process, all by Frida."""
+
+    def __init__(self, target: Target, session: Session, *, swap: bool = False) -> None:
+        super().__init__(target, session, swap=swap)
+        self._hooks: Hooks | None = None
+        self._numbers = count(1)
+        self._placed: dict[int, PlannedHook] = {}
+
+    def plan(self, probes: Iterable[Probe]) -> InterceptorPlan:
+        """Return what would be hooked; nothing is changed."""
+        probes = list(probes)
+        plan = InterceptorPlan(self.target.pid, tuple(probes))
+        self._plan_hooks(plan, probes)
+        return plan
+
+    def _plan_hooks(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
+        ours = {hook.adapter for hook in self._placed.values()}
+        HookPlanner(self.target, self.session, self.swap).plan(plan, probes, ours)
+
+    def apply(self, plan: AttachPlan) -> None:
+        """Carry a plan out: jumps first, then hooks.
+
+        Raises:
+            TargetProblem: the process, or Frida in it, cannot be reached.
+        """
+        done = self._carry_out(plan)
+        if isinstance(done, InterceptorPlan) and done.hooks:
+            self._hook(done)
+            plan.refused.update(done.refused)
+            self._links |= set(done.sites_of) - set(plan.refused)
+
+    def _hook(self, plan: InterceptorPlan) -> None:
+        if self._hooks is None:
+            self._hooks = Hooks(self.target.pid)
+        placed = {next(self._numbers): hook for hook in plan.hooks}
+        # The table first: whoever comes meanwhile learns whose the code is.
+        entries = dict(zip(placed, table.enter(self.target, plan.hooks), strict=True))
+        rows = [Hook(n, h.probe.at, h.adapter, h.leaves) for n, h in placed.items()]
+        failed = self._hooks.add(rows)
+        for number, hook in placed.items():
+            now = self.target.memory.read(hook.at, 8)
+            if number in failed or now[:1] != b"\xe9":
+                text = failed.get(number, "no memory within 2 GiB of it")
+                self._give_up(number, entries[number])
+                plan.refused[hook.probe.link] = _not_hooked(hook, text)
+                continue
+            table.confirm(self.target, entries[number], now)
+            self._placed[number] = hook
+        self.target.refresh()
+
+    def _give_up(self, number: int, entry: int) -> None:
+        if self._hooks is not None:
+            self._hooks.remove([number])
+        table.leave(self.target, entry)
+
+    # --- out ---
+
+    def detach_by_id(self, link: int) -> int:
+        """Take a link out.
+
+        Raises:
+            AttachProblem: there is no such link (2).
+        """
+        if link not in self._links:
+            raise unknown_link(link)
+        self._unhook([n for n, hook in self._placed.items() if hook.probe.link == link])
+        return super().detach_by_id(link)
+
+    def detach_all(self, *, wait: bool = True) -> int:
+        """Take every probe of this session out of the process; returns how many that were."""
+        self._unhook(list(self._placed))
+        try:
+            return super().detach_all(wait=wait)
+        finally:
+            self.close()
+
+    def _unhook(self, numbers: list[int]) -> None:
+        if self._hooks is None or not numbers:
+            return
+        try:
+            self._hooks.remove(numbers)
+        except TargetProblem:
+            if self.target.is_alive:
+                raise
+        for number in numbers:
+            del self._placed[number]
+
+    def close(self) -> None:
+        """Let Frida go; what it has hooked is as it was."""
+        if self._hooks is not None:
+            self._hooks.close()
+            self._hooks = None
+
+
+class AutoAttacher(InterceptorAttacher):
+    """Function probes of one process: inline where the place allows, by Frida where the user named it.
+
+    Probes of one function go one way, so that they run in one order and come out in any.
+    """
+
+    def plan(self, probes: Iterable[Probe]) -> InterceptorPlan:
+        """Return what would be written and hooked; nothing is changed."""
+        probes = list(probes)
+        plan = _as_interceptor(super(InterceptorAttacher, self).plan(probes))
+        refused = {p.address for p in probes if p.exact and _may_go_elsewhere(plan.refused.get(p.link))}
+        if not refused:
+            return plan
+        others = InterceptorPlan(self.target.pid)
+        self._plan_hooks(others, [p for p in probes if p.address in refused])
+        hooked = {hook.probe.address for hook in others.hooks}
+        if not hooked:
+            return plan
+        rest = [p for p in probes if p.address not in hooked]
+        both = _as_interceptor(super(InterceptorAttacher, self).plan(rest))
+        both.probes = tuple(probes)
+        both.hooks, both.chunks = others.hooks, [*others.chunks, *both.chunks]
+        both.sites_of |= others.sites_of
+        both.reads_memory |= others.reads_memory
+        links = {p.link for p in probes if p.address in hooked}
+        both.refused |= {link: why for link, why in others.refused.items() if link in links}
+        return both
+
+    def apply(self, plan: AttachPlan) -> None:
+        """Carry a plan out; where Frida cannot come in, the inline probes stay and the others are refused."""
+        try:
+            super().apply(plan)
+        except TargetProblem as problem:
+            hooks = plan.hooks if isinstance(plan, InterceptorPlan) and self._hooks is None else []
+            if not hooks or not self.target.is_alive:
+                raise
+            for hook in hooks:
+                plan.refused[hook.probe.link] = AttachProblem(str(problem), errno=95, hint=problem.hint)
+
+
+def _may_go_elsewhere(problem: AttachProblem | None) -> bool:
+    return problem is not None and problem.errno in TRIED_ELSEWHERE
+
+
+def _as_interceptor(plan: AttachPlan) -> InterceptorPlan:
+    return InterceptorPlan(**{name: getattr(plan, name) for name in AttachPlan.__dataclass_fields__})
+
+
+def _not_hooked(hook: PlannedHook, text: str) -> AttachProblem:
+    return AttachProblem(
+        f"Frida cannot hook {hook.probe.name}: {text}", errno=28, hint="probe its caller, or another place"
+    )
