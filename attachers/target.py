@@ -92,7 +92,7 @@ class Target:
         if pid == os.getpid():
             raise TargetProblem("a process cannot trace itself")
         target = cls(pid, channel or Visitor(pid), start)
-        if channel is not None:
+        if channel is not None and not isinstance(channel, Visitor):
             target._introduce()
         target.refresh()
         return target

@@ -194,15 +194,15 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def borrow(pid: int, memory: Memory, *, lockless: bool = False) -> Borrowed:
-    """Stop one thread of the process that may be borrowed.
+def borrow(pid: int, memory: Memory, *, lockless: bool = False, tid: int = 0) -> Borrowed:
+    """Stop one thread of the process that may be borrowed; `tid`: that one, which waits for us and may do all.
 
     Raises:
         TargetProblem: there is no such process, it may not be traced, or is traced already.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
-        thread, reason = _borrow_once(pid, memory, lockless)
+        thread, reason = _borrow_once(pid, memory, lockless, tid)
         if thread is not None:
             return thread
         if not lockless or reason is not None:
@@ -214,10 +214,12 @@ def borrow(pid: int, memory: Memory, *, lockless: bool = False) -> Borrowed:
         time.sleep(0.002)
 
 
-def _borrow_once(pid: int, memory: Memory, lockless: bool) -> tuple[Borrowed | None, Exception | None]:
+def _borrow_once(
+    pid: int, memory: Memory, lockless: bool, chosen: int
+) -> tuple[Borrowed | None, Exception | None]:
     """Try each thread once; returns the thread, or why the last one could not be traced."""
     reason: Exception | None = None
-    for tid in threads(pid):
+    for tid in [chosen] if chosen else threads(pid):
         try:
             tracee = Tracee(pid, tid)
         except OSError as error:
@@ -227,7 +229,7 @@ def _borrow_once(pid: int, memory: Memory, lockless: bool) -> tuple[Borrowed | N
         registers = tracee.registers()
         native = registers["cs"] == 0x33 and registers["rip"] >> 63 == 0
         waiting = registers["orig_rax"] >> 63 == 0 and registers["orig_rax"] not in LOCK_CALLS
-        if native and (waiting or not lockless):
+        if native and (waiting or chosen or not lockless):
             return Borrowed(tracee, memory), None
         tracee.detach()
     return None, reason

@@ -43,20 +43,6 @@ def launch_text(region: Region) -> str:
     return f"1;id={region.id.hex()};region={region.path}"
 
 
-def spawn(argv: list[str], env: dict[str, str]) -> int:
-    """Start a program found in PATH; returns its pid.
-
-    Raises:
-        CannotRun: it does not exist or may not be executed.
-    """
-    try:
-        return os.posix_spawnp(argv[0], argv, env)
-    except FileNotFoundError:
-        raise CannotRun(f"command not found: {argv[0]}", 127) from None
-    except OSError as error:
-        raise CannotRun(f"cannot run {argv[0]}: {error.strerror}", 126) from None
-
-
 class Mailbox:
     """The channel to a preloaded agent that waits in its constructor."""
 

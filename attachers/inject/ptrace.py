@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from runtime.errors import TargetProblem
 
-SEIZE, INTERRUPT, SYSCALL, DETACH, GETREGS, SETREGS = 0x4206, 0x4207, 24, 17, 12, 13
+SEIZE, INTERRUPT, LISTEN, CONT, SYSCALL, DETACH, GETREGS, SETREGS = 0x4206, 0x4207, 0x4208, 7, 24, 17, 12, 13
 GET_RSEQ = 0x420F
-TRACESYSGOOD = 1
-EVENT_STOP = 128
+TRACESYSGOOD, TRACE_EXEC = 1, 1 << 4
+EVENT_STOP, EVENT_EXEC = 128, 4
 WALL = 0x40000000
 FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)
 SYSCALL_STOP = signal.SIGTRAP | 0x80
@@ -47,16 +47,20 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
+# Children of ours that ended while we traced them: waitpid(2) tells it once. Statuses as waitpid gives them.
+collected: dict[int, int] = {}
+
+
 class Tracee:
     """One seized thread. Signals that arrive meanwhile are kept and handed over when it is let go."""
 
-    def __init__(self, pid: int, tid: int) -> None:
+    def __init__(self, pid: int, tid: int, options: int = 0) -> None:
         self.pid = pid
         self.tid = tid
         self.kept: list[int] = []
         self._libc = _libc()
         self._buffer = ctypes.create_string_buffer(_REGS.size)
-        self._ptrace(SEIZE, 0, TRACESYSGOOD)
+        self._ptrace(SEIZE, 0, TRACESYSGOOD | options)
 
     def _ptrace(self, request: int, address: int = 0, data: int = 0) -> int:
         result = int(self._libc.ptrace(request, self.tid, address, data))
@@ -80,7 +84,12 @@ class Tracee:
             _, status = os.waitpid(self.tid, WALL)
         except ChildProcessError:
             raise TargetProblem(f"process {self.pid} ended while attaching") from None
+        return self._stop_of(status)
+
+    def _stop_of(self, status: int) -> Stop:
         if not os.WIFSTOPPED(status):
+            if self.tid == self.pid:
+                collected[self.pid] = status
             raise TargetProblem(
                 f"process {self.pid} ended while attaching (status {os.waitstatus_to_exitcode(status)})"
             )
@@ -90,6 +99,34 @@ class Tracee:
         if event == 0:
             self.kept.append(number)
         return Stop(number, False, event)
+
+    def poll(self) -> Stop | None:
+        """Return the next stop if there is one already.
+
+        A thread that becomes another program takes the number of its process (ptrace(2), execve under ptrace).
+
+        Raises:
+            TargetProblem: the thread ended.
+        """
+        for tid in dict.fromkeys((self.tid, self.pid)):
+            try:
+                found, status = os.waitpid(tid, WALL | os.WNOHANG)
+            except ChildProcessError:
+                continue
+            if found:
+                self.tid = tid
+                return self._stop_of(status)
+            return None
+        raise TargetProblem(f"process {self.pid} ended while attaching")
+
+    def go_on(self, stop: Stop) -> None:
+        """Let the thread run on from a stop that is not ours: its signal is delivered, a stopped one stays so."""
+        if stop.event == EVENT_STOP and stop.signal != signal.SIGTRAP:
+            self._ptrace(LISTEN)
+            return
+        if stop.signal in self.kept:
+            self.kept.remove(stop.signal)
+        self._ptrace(CONT, 0, 0 if stop.event or stop.syscall else stop.signal)
 
     def registers(self) -> dict[str, int]:
         """Return all registers by name."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from attachers.inject import handover, loader
 from attachers.inject.borrow import Borrowed, borrow
 from attachers.inject.frames import Hello, Reply, Request, batches, decode, encode
+from attachers.inject.ptrace import Tracee
 from runtime.agent import build, protocol
 from runtime.errors import TargetProblem
 from runtime.shm.region import process_start
@@ -29,12 +30,18 @@ def find_state(pid: int) -> int:
 
 
 class Visitor:
-    """The channel to a running process by ptrace. Each exchange is one visit of about half a millisecond."""
+    """The channel to a running process by ptrace. Each exchange is one visit of about half a millisecond.
 
-    def __init__(self, pid: int) -> None:
+    `tid`: the thread that waits for us, to be borrowed; 0 for any. `held`: one that we have stopped already
+    and that stays so until `let_go`.
+    """
+
+    def __init__(self, pid: int, tid: int = 0, held: Tracee | None = None) -> None:
         self.pid = pid
+        self.tid = tid
         self.start = process_start(pid)
         self._memory: Memory | None = None
+        self._held = Borrowed(held, self.memory) if held else None
 
     @property
     def memory(self) -> Memory:
@@ -55,11 +62,29 @@ class Visitor:
         if process_start(self.pid) != self.start:
             raise TargetProblem(f"process {self.pid} ended while attaching")
         with _Lock(self.pid):
-            thread = borrow(self.pid, self.memory, lockless=lockless)
+            thread = self._borrow(lockless=lockless)
             try:
                 return self._serve(thread, requests)
             finally:
-                _release(thread)
+                self._give_back(thread)
+
+    def _borrow(self, *, lockless: bool = False) -> Borrowed:
+        return self._held or borrow(self.pid, self.memory, lockless=lockless, tid=self.tid)
+
+    def _give_back(self, thread: Borrowed) -> None:
+        if thread is not self._held:
+            _release(thread)
+
+    @property
+    def is_holding(self) -> bool:
+        """Return whether a thread is held."""
+        return self._held is not None
+
+    def let_go(self) -> None:
+        """Let a thread that was held run on; from now on any thread is borrowed."""
+        held, self._held, self.tid = self._held, None, 0
+        if held is not None:
+            _release(held)
 
     def exchange_with(self, fd: int, requests: Callable[[int], list[Request]]) -> list[Reply]:
         """Hand a descriptor of ours to the process for the time of one visit.
@@ -71,7 +96,7 @@ class Visitor:
             TargetProblem: the process cannot be stopped or takes no descriptor.
         """
         with _Lock(self.pid):
-            thread = borrow(self.pid, self.memory)
+            thread = self._borrow()
             try:
                 _, landing = self._arrive(thread)
                 number = handover.give(thread, self.memory, landing.inbox, fd)
@@ -80,7 +105,7 @@ class Visitor:
                 finally:
                     thread.syscall(handover.CLOSE, number)
             finally:
-                _release(thread)
+                self._give_back(thread)
 
     def _serve(self, thread: Borrowed, requests: list[Request]) -> list[Reply]:
         serve, landing = self._arrive(thread)
@@ -126,6 +151,7 @@ class Visitor:
 
     def close(self) -> None:
         """Close the memory descriptor; nothing of the channel stays in the target."""
+        self.let_go()
         if self._memory is not None:
             self._memory.close()
             self._memory = None

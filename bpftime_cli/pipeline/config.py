@@ -27,6 +27,8 @@ class Config:
     backend: str = "auto"
     return_swap: bool = False
     follow: bool | None = None
+    pending: bool | None = None
+    wait_dlopen: int = 100
     duration: float = 0.0
     max_events: int = 0
     interval: float = 0.0
@@ -37,6 +39,16 @@ class Config:
     ring_bytes: int = 64 << 20
     session: str = ""
     colour: str = "auto"
+
+    @property
+    def follows(self) -> bool:
+        """Return whether children and exec are followed: unless told otherwise, those of a launched program."""
+        return bool(self.command) if self.follow is None else self.follow
+
+    @property
+    def waits_for_libraries(self) -> bool:
+        """Return whether a library that is not loaded may come later."""
+        return bool(self.command) if self.pending is None else self.pending
 
     @property
     def has_target(self) -> bool:

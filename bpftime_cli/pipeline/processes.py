@@ -10,33 +10,41 @@ from dataclasses import dataclass, field
 
 from attachers.backend import make_attacher
 from attachers.inject.frames import Request
-from attachers.inject.preload import Doorbell, Mailbox, environment, spawn, wait_for_agent
+from attachers.inject.entering import enter, is_held, loader_is_done, outside
+from attachers.inject.preload import Doorbell, Mailbox, environment, wait_for_agent
+from attachers.inject.ptrace import collected
+from attachers.inject.start import start
 from attachers.inject.visit import Visitor, find_state
 from attachers.patch.apply import remove
-from attachers.patch.plan import AttachPlan
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.follower import Follower
 from runtime.agent.protocol import Op
 from runtime.errors import Problem, TargetProblem, UsageProblem
-from runtime.shm.region import ProcessEntry
+from runtime.shm.desk import Desk, Knock
 from runtime.shm.session import Session
-from runtime.symbols.elf import ElfFile
 
 END_GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a launched program
 
 
 @dataclass
 class Traced:
-    """One process. `is_child`: we launched it and collect its status."""
+    """One process. `is_child`: we launched it and collect its status. `knock`: its thread that waits for us.
+
+    `seen`: start addresses of the modules whose probes are armed or do not exist. `unloading`: libraries are
+    just going: nothing may be written.
+    """
 
     target: Target
     attacher: FunctionAttacher
     is_child: bool = False
     pidfd: int = -1
     gone: bool = False
-    plans: list[AttachPlan] = field(default_factory=list)
+    knock: Knock | None = None
+    seen: set[int] = field(default_factory=set)
+    unloading: bool = False
 
 
 class Processes:
@@ -51,7 +59,9 @@ class Processes:
         self.child_status: int | None = None
         self._waiting: Mailbox | None = None
         self._doorbell = Doorbell(session.region)
+        self.desk = Desk(session.region)
         self.arm: Callable[[Traced], int] = lambda _: 0
+        self.follower = Follower(self)
 
     # --- in ---
 
@@ -63,9 +73,12 @@ class Processes:
             CannotRun: the command does not exist or cannot be executed.
         """
         for pid in self.config.pids:
-            self._add(self._open_running(pid))
+            self.add(self._open_running(pid))
         if self.config.command:
             self._launch()
+        if self.config.follows:
+            for traced in self.traced:
+                self.follower.watch(traced)
 
     def _open_running(self, pid: int) -> Target:
         """Bring the agent into a running process: our visit first, Frida where that fails or is asked for."""
@@ -80,8 +93,9 @@ class Processes:
         target.channel = Visitor(pid)
         return target
 
-    def _add(self, target: Target) -> Traced:
-        traced = Traced(target, self._attacher(target))
+    def add(self, target: Target) -> Traced:
+        """Take up a process."""
+        traced = Traced(target, self.attacher_of(target))
         try:
             traced.pidfd = os.pidfd_open(target.pid)
         except OSError:
@@ -89,24 +103,51 @@ class Processes:
         self.traced.append(traced)
         return traced
 
-    def _attacher(self, target: Target) -> FunctionAttacher:
+    def attacher_of(self, target: Target) -> FunctionAttacher:
+        """Return what attaches probes in a process."""
         return make_attacher(self.config.backend, target, self.session, swap=self.config.return_swap)
 
     def _launch(self) -> None:
         command = list(self.config.command)
         check_launchable(command[0])
-        self.child = spawn(command, environment(self.session.region))
+        started = start(command, environment(self.session.region))
+        self.child = started.pid
         try:
-            number = wait_for_agent(self.session.region, self._doorbell, self.child)
-            self._waiting = Mailbox(self.child, number)
-            traced = self._add(Target.open(self.child, self._waiting))
+            if started.tracee is None:
+                traced = self._open_preloaded()
+            else:
+                traced = self.add(enter(started.tracee, self.session, self.config.wait_dlopen))
+                self._wait_for_loader(traced)
         except Problem:
             self.stop_child()
             raise
         traced.is_child = True
 
+    def _open_preloaded(self) -> Traced:
+        number = wait_for_agent(self.session.region, self._doorbell, self.child)
+        self._waiting = Mailbox(self.child, number)
+        return self.add(Target.open(self.child, self._waiting))
+
+    def _wait_for_loader(self, traced: Traced) -> None:
+        """Wait until the loader of the launched program is done; a static one is held and has none.
+
+        Raises:
+            TargetProblem: it ended before.
+        """
+        while not is_held(traced.target) and traced.knock is None:
+            for knock in self.desk.look():
+                traced.knock = knock
+            if traced.knock is None:
+                if not traced.target.is_alive:
+                    raise TargetProblem(f"process {traced.target.pid} ended while it was loaded")
+                self._doorbell.wait(0.02)
+        if traced.knock is not None:
+            loader_is_done(traced.target, outside(traced.knock)[1])
+
     def go(self) -> None:
         """Let the launched program run; later requests visit it."""
+        for traced in self.traced:
+            self.let_go(traced)
         if self._waiting is None:
             return
         box, self._waiting = self._waiting, None
@@ -119,6 +160,14 @@ class Processes:
             self.console.note(str(problem), 1)
         box.close()
 
+    def let_go(self, traced: Traced) -> None:
+        """Let a process run on that waits for us, at its start or in its loader."""
+        if isinstance(traced.target.channel, Visitor):
+            traced.target.channel.let_go()
+        if traced.knock is not None:
+            self.desk.answer(traced.knock)
+            traced.knock = None
+
     # --- watching ---
 
     def sleep(self, seconds: float) -> None:
@@ -126,38 +175,9 @@ class Processes:
         self._doorbell.wait(seconds)
 
     def welcome(self) -> None:
-        """Serve programs that have come in by the preloaded agent: what the launched one forked or became."""
-        if not self._doorbell.has_rung():
-            return
-        for entry in self.session.region.processes():
-            if entry.mail_fd >= 0 and entry.state == 2:
-                self._welcome_one(entry)
-
-    def _welcome_one(self, entry: ProcessEntry) -> None:
-        try:
-            box = Mailbox(entry.ns_pid, entry.mail_fd)
-            self.session.region.set_process(entry.slot, "mail_fd", -1)
-            if self.config.follow is not False:
-                self._follow(entry.ns_pid, box)
-            box.exchange([Request(Op.GO)])
-            box.close()
-        except Problem as problem:
-            self.console.note(f"process {entry.ns_pid} runs unprobed: {problem}", 1)
-
-    def _follow(self, pid: int, box: Mailbox) -> None:
-        """Probe a program that a traced process has become or started."""
-        old = next((t for t in self.traced if t.target.pid == pid and not t.gone), None)
-        target = Target.open(pid, box)
-        if old is None:
-            traced = self._add(target)
-        else:
-            old.target.close()
-            old.target, old.attacher, traced = target, self._attacher(target), old
-        try:
-            self.arm(traced)
-        except Problem as problem:
-            self.console.note(f"process {pid}: {problem}", 1)
-        target.channel = Visitor(pid)
+        """Serve whoever has knocked: programs that were started, libraries that were loaded."""
+        if self._doorbell.has_rung():
+            self.follower.serve()
 
     def poll(self) -> bool:
         """Look who has ended; returns whether the trace goes on.
@@ -174,11 +194,7 @@ class Processes:
 
     def _has_ended(self, traced: Traced) -> bool:
         if traced.is_child:
-            pid, status = os.waitpid(traced.target.pid, os.WNOHANG)
-            if pid:
-                self.child_status = os.waitstatus_to_exitcode(status)
-                self.console.note(f"target {pid} exited (status {self.child_status})", 1)
-            return bool(pid)
+            return self._collect_once()
         import select
 
         ready = select.poll()
@@ -189,7 +205,9 @@ class Processes:
 
     def detach(self) -> None:
         """Take our probes out of every process that still runs; what cannot be reached is said."""
+        self.desk.close()
         for traced in self.traced:
+            self.let_go(traced)
             if traced.gone or not traced.target.is_alive:
                 continue
             try:
@@ -230,15 +248,23 @@ class Processes:
     def _collect(self, patience: float) -> bool:
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            try:
-                pid, status = os.waitpid(self.child, os.WNOHANG)
-            except ChildProcessError:
-                return True
-            if pid:
-                self.child_status = os.waitstatus_to_exitcode(status)
+            if self._collect_once():
                 return True
             time.sleep(0.005)
         return False
+
+    def _collect_once(self) -> bool:
+        """Take the launched program's status if it has ended; it may have ended while we traced it."""
+        if self.child_status is not None:
+            return True
+        status = collected.get(self.child)
+        if status is None:
+            pid, status = os.waitpid(self.child, os.WNOHANG)
+            if not pid:
+                return False
+        self.child_status = os.waitstatus_to_exitcode(status)
+        self.console.note(f"target {self.child} exited (status {self.child_status})", 1)
+        return True
 
     def close(self) -> None:
         """Close descriptors."""
@@ -250,10 +276,10 @@ class Processes:
 
 
 def check_launchable(command: str) -> None:
-    """Refuse what the loader would start without us.
+    """Refuse what would run with fewer rights because we follow its start.
 
     Raises:
-        TargetProblem: a static program, or one that runs with more rights than ours.
+        TargetProblem: it is a set-uid program, and we are not root.
     """
     path = _find(command)
     if not path:
@@ -264,12 +290,7 @@ def check_launchable(command: str) -> None:
     mode = os.stat(path).st_mode
     if mode & 0o6000 and os.geteuid() != 0:
         raise TargetProblem(
-            f"{command} is set-uid: the loader ignores what we preload", hint="trace it as its owner"
-        )
-    if not ElfFile(path).has_interpreter:
-        raise TargetProblem(
-            f"{command} is statically linked: it cannot be preloaded",
-            hint="start it yourself and attach with -p PID",
+            f"{command} is set-uid: started by a tracer it would lose its rights", hint="trace it as root"
         )
 
 

@@ -35,7 +35,7 @@ static void *map_memfd(const char *name, u64 bytes, s64 flags, s32 *ret_fd)
 }
 
 // glibc keeps the thread id at +720 of the thread block, musl at +48 (1.2) or +56 (1.1): struct pthread.
-static s32 find_tid_offset(void)
+s32 agent_find_tid_offset(void)
 {
 	static const s32 places[] = { 720, 48, 56 };
 	u64 base = 0;
@@ -59,6 +59,14 @@ HELPER u32 agent_tid(void)
 	return tid;
 }
 
+// Inode of this process's pid namespace: numbers of another one mean nothing to the tracer. 0 without /proc.
+static u32 own_namespace(void)
+{
+	u64 stat[STAT_BYTES / 8];
+
+	return sys(SYS_NEWFSTATAT, AT_FDCWD, "/proc/self/ns/pid", stat, 0) ? 0 : (u32)stat[STAT_INO / 8];
+}
+
 // The process page is wiped in a fork child: slots are claimed anew under the child's own pid.
 static void process_refresh(void)
 {
@@ -69,6 +77,7 @@ static void process_refresh(void)
 	}
 	agent.process->pid = (u32)sys(SYS_GETPID);
 	agent.state->pid = agent.process->pid;
+	((struct hooks *)((u8 *)agent.state + STATE_HOOKS))->ns_inode = own_namespace();
 	__atomic_store_n(&agent.process->live, 1, __ATOMIC_RELEASE);
 }
 
@@ -136,7 +145,7 @@ int agent_start(void)
 	if (!state)
 		return -E_NOSPC;
 	agent.process = (void *)page;
-	agent.tid_offset = find_tid_offset();
+	agent.tid_offset = agent_find_tid_offset();
 	sys(SYS_MEMBARRIER, MEMBARRIER_REGISTER_SYNC_CORE, 0);
 	sys(SYS_MEMBARRIER, MEMBARRIER_REGISTER_RSEQ, 0);
 	state->abi = BPFTIME_ABI;

@@ -61,6 +61,7 @@ HELPER u64 current_pid(void);
 HELPER u32 agent_slot(struct region *region);
 
 // agent.c
+s32 agent_find_tid_offset(void);
 int agent_start(void);
 int agent_map_region(const u8 id[16], u64 base, u64 bytes, u64 offset);
 struct state_region *agent_find_region(const u8 id[16]);

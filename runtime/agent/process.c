@@ -2,7 +2,7 @@
 #include "map.h"
 
 enum { SYS_GETUID = 102, SYS_GETGID = 104, PR_GET_NAME = 16, COMM = 16, SYS_TKILL_ = 200 };
-enum { SYS_NEWFSTATAT = 262, AT_FDCWD = -100, STAT_DEV = 0, STAT_INO = 8, STAT_BYTES = 144, LOCK_ROUNDS = 2048 };
+enum { LOCK_ROUNDS = 2048 };
 #define TASK_TAG 0xffff888000000000ULL // looks like a kernel address: nothing in user space is there
 
 HELPER u64 uid_gid(void)

@@ -16,6 +16,9 @@ typedef long long s64;
 #define MAIL_UP 0x101000
 #define MAIL_BYTES 0x201000
 #define STATE_FAULTS 0x2
+#define REGION_DESK 0x400
+#define DESK_PLACES 0x30
+#define STATE_HOOKS 0xd80
 #define STATE_ARENAS 0x80
 #define STATE_REGIONS 0x480
 #define STATE_SITES 0x1000
@@ -33,6 +36,10 @@ enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3, SITE_FRIDA = 4 };
 enum { THUNK_RUN = 1, THUNK_THROUGH = 2, THUNK_SWAP = 3, THUNK_OVERRIDE = 4 };
 
 enum { SITE_FREE = 0, SITE_ARMED = 1, SITE_REMOVED = 2 };
+
+enum { KNOCK_FREE = 0, KNOCK_TAKEN = 1, KNOCK_WAITING = 2, KNOCK_SEEN = 3, KNOCK_GO = 4, KNOCK_LATE = 5 };
+
+enum { KNOCK_LOADED = 1, KNOCK_UNLOADING = 2, KNOCK_EXEC = 3, KNOCK_EXEC_FAILED = 4 };
 
 struct region {
 	u64 magic;
@@ -72,7 +79,8 @@ struct region {
 	u8 pad1[4];
 	u64 started_boot;
 	u32 last_handler;
-	u8 pad2[20];
+	u32 tracer_ns;
+	u8 pad2[16];
 	u8 name[64];
 	u8 pad3[3776];
 };
@@ -112,6 +120,7 @@ _Static_assert(__builtin_offsetof(struct region, abandoned) == 208, "abandoned")
 _Static_assert(__builtin_offsetof(struct region, doorbell) == 216, "doorbell");
 _Static_assert(__builtin_offsetof(struct region, started_boot) == 224, "started_boot");
 _Static_assert(__builtin_offsetof(struct region, last_handler) == 232, "last_handler");
+_Static_assert(__builtin_offsetof(struct region, tracer_ns) == 236, "tracer_ns");
 _Static_assert(__builtin_offsetof(struct region, name) == 256, "name");
 
 struct process {
@@ -306,6 +315,41 @@ _Static_assert(__builtin_offsetof(struct thunk, jump) == 40, "jump");
 _Static_assert(__builtin_offsetof(struct thunk, bytes) == 48, "bytes");
 _Static_assert(__builtin_offsetof(struct thunk, inner) == 52, "inner");
 _Static_assert(__builtin_offsetof(struct thunk, semaphore) == 56, "semaphore");
+
+struct hooks {
+	u64 debug;
+	u64 debug_slot;
+	u32 wait_ms;
+	u32 watches;
+	u32 started;
+	u32 ns_inode;
+	u8 pad0[32];
+};
+_Static_assert(sizeof(struct hooks) == 64, "hooks");
+_Static_assert(__builtin_offsetof(struct hooks, debug) == 0, "debug");
+_Static_assert(__builtin_offsetof(struct hooks, debug_slot) == 8, "debug_slot");
+_Static_assert(__builtin_offsetof(struct hooks, wait_ms) == 16, "wait_ms");
+_Static_assert(__builtin_offsetof(struct hooks, watches) == 20, "watches");
+_Static_assert(__builtin_offsetof(struct hooks, started) == 24, "started");
+_Static_assert(__builtin_offsetof(struct hooks, ns_inode) == 28, "ns_inode");
+
+struct knock {
+	u32 state;
+	u32 reason;
+	u32 ns_pid;
+	u32 ns_tid;
+	u32 ns_inode;
+	u8 pad0[4];
+	u64 argument;
+	u8 pad1[32];
+};
+_Static_assert(sizeof(struct knock) == 64, "knock");
+_Static_assert(__builtin_offsetof(struct knock, state) == 0, "state");
+_Static_assert(__builtin_offsetof(struct knock, reason) == 4, "reason");
+_Static_assert(__builtin_offsetof(struct knock, ns_pid) == 8, "ns_pid");
+_Static_assert(__builtin_offsetof(struct knock, ns_tid) == 12, "ns_tid");
+_Static_assert(__builtin_offsetof(struct knock, ns_inode) == 16, "ns_inode");
+_Static_assert(__builtin_offsetof(struct knock, argument) == 24, "argument");
 
 struct frame {
 	u32 bytes;

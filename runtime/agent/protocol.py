@@ -101,7 +101,7 @@ REGION = Layout(
         "108 u32 handler_size,112 u64 slot_table,120 u32 slot_count,124 u32 slot_size,128 u32 clock_seq,"
         "132 u32 clock_shift,136 u64 clock_tsc0,144 u64 clock_mult,152 s64 clock_mono0,160 s64 clock_boot0,"
         "168 s64 clock_tai0,192 u32 secret,196 u32 hash_seed,200 u64 lost,208 u64 abandoned,216 u32 doorbell,"
-        "224 u64 started_boot,232 u32 last_handler,256 char name[64]"
+        "224 u64 started_boot,232 u32 last_handler,236 u32 tracer_ns,256 char name[64]"
     ),
 )
 PROCESS = Layout(
@@ -173,13 +173,24 @@ THUNK = Layout(
         "48 u32 bytes,52 u32 inner,56 u64 semaphore"
     ),
 )
+HOOKS = Layout(
+    "hooks",
+    64,
+    "0 u64 debug,8 u64 debug_slot,16 u32 wait_ms,20 u32 watches,24 u32 started,28 u32 ns_inode",
+)
+KNOCK = Layout(
+    "knock", 64, "0 u32 state,4 u32 reason,8 u32 ns_pid,12 u32 ns_tid,16 u32 ns_inode,24 u64 argument"
+)
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
 
 STATE_FAULTS = 2  # of the state's flags: the fault handler is installed
+REGION_DESK = 1024  # where threads of targets announce what they are about to do: 48 entries
+DESK_PLACES = 48
 STATE_ARENAS = 128
 STATE_REGIONS = 1152
+STATE_HOOKS = 3456
 STATE_SITES = 4096
 MAX_ARENAS = 32
 MAX_REGIONS = 48
@@ -236,6 +247,26 @@ class SiteState(IntEnum):
     REMOVED = 2  # site restored, its hole may still be in use
 
 
+class KnockState(IntEnum):
+    """Life of a place at the desk: the target takes it to WAITING, the tracer on to GO, the owner frees it."""
+
+    FREE = 0
+    TAKEN = 1
+    WAITING = 2
+    SEEN = 3
+    GO = 4
+    LATE = 5  # nobody came in time and the thread went on; the tracer frees it
+
+
+class KnockReason(IntEnum):
+    """What a thread is about to do."""
+
+    LOADED = 1  # libraries were loaded or unloaded, nothing of new ones has run
+    UNLOADING = 2  # libraries are about to be unloaded
+    EXEC = 3  # the process becomes another program
+    EXEC_FAILED = 4
+
+
 LAYOUTS = (
     REGION,
     PROCESS,
@@ -247,6 +278,8 @@ LAYOUTS = (
     STATE_REGION,
     SITE,
     THUNK,
+    HOOKS,
+    KNOCK,
     FRAME,
     PROCESS_PAGE,
     RANGE,
@@ -259,6 +292,9 @@ CONSTANTS = {
     "MAIL_UP": MAIL_UP,
     "MAIL_BYTES": MAIL_BYTES,
     "STATE_FAULTS": STATE_FAULTS,
+    "REGION_DESK": REGION_DESK,
+    "DESK_PLACES": DESK_PLACES,
+    "STATE_HOOKS": STATE_HOOKS,
     "STATE_ARENAS": STATE_ARENAS,
     "STATE_REGIONS": STATE_REGIONS,
     "STATE_SITES": STATE_SITES,
@@ -309,7 +345,15 @@ def header() -> str:
             f"#define {name} {value:#x}{'ULL' if value >> 31 else ''}" for name, value in CONSTANTS.items()
         )
     )
-    for enum, prefix in ((Op, "OP"), (SiteKind, "SITE"), (ThunkKind, "THUNK"), (SiteState, "SITE")):
+    enums = (
+        (Op, "OP"),
+        (SiteKind, "SITE"),
+        (ThunkKind, "THUNK"),
+        (SiteState, "SITE"),
+        (KnockState, "KNOCK"),
+        (KnockReason, "KNOCK"),
+    )
+    for enum, prefix in enums:
         rows = ", ".join(f"{prefix}_{m.name} = {m.value}" for m in enum)
         parts.append(f"enum {{ {rows} }};")
     parts += [_struct(layout) for layout in LAYOUTS]

@@ -65,6 +65,8 @@ static s32 do_hello(struct bytes *in, struct answer *out)
 		state->landing = hello->landing;
 		state->inbox = hello->inbox;
 		agent.rseq_offset = state->rseq_offset = hello->rseq_offset;
+		if (!agent.tid_offset) // the agent came before the libc was ready
+			agent.tid_offset = state->tid_offset = agent_find_tid_offset();
 		clock_init(hello->vdso);
 	}
 	if (give_u64(out, (u64)state))

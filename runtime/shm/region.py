@@ -41,6 +41,14 @@ def has_ended(pid: int) -> bool:
     return text.rpartition(")")[2].split()[0] in ("Z", "X")
 
 
+def pid_namespace(pid: int | str = "self") -> int:
+    """Return the inode of a process's pid namespace, 0 where it may not be looked at."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessEntry:
     """One process that has claimed a slot. `mail_fd` is its mailbox's descriptor while it waits, else -1."""
@@ -136,6 +144,7 @@ class Region:
             ("id", secrets.token_bytes(16)),
             ("tracer_pid", os.getpid()),
             ("tracer_start", process_start(os.getpid())),
+            ("tracer_ns", pid_namespace()),
             ("top", top),
             ("cpus", cpus),
             ("cells", cpus + 1),

@@ -1,0 +1,181 @@
+"""Whoever knocks is served here: a process that becomes another program, one that loads or unloads libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attachers.hooks import watch_execs
+from attachers.inject.entering import enter, is_held, loader_is_done, outside
+from attachers.inject.execs import hold_at_start, loses_rights, seize
+from attachers.inject.preload import Mailbox
+from attachers.inject.frames import Request
+from attachers.inject.ptrace import Tracee
+from attachers.inject.visit import Visitor
+from attachers.patch.apply import HOOK_LINK, chain
+from attachers.patch.grace import free
+from attachers.target import Target
+from runtime.agent.protocol import KnockReason, Op, SiteState
+from runtime.errors import Problem
+from runtime.shm.desk import Knock
+
+if TYPE_CHECKING:
+    from bpftime_cli.pipeline.processes import Processes, Traced
+
+
+class Follower:
+    """What the processes of one trace start and load, as it happens."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._all = processes
+
+    def serve(self) -> None:
+        """Answer all knocks, and the programs that came in with the agent preloaded."""
+        for knock in self._all.desk.look():
+            if knock.reason == KnockReason.EXEC:
+                self._try(knock, self._follow_exec)
+            else:
+                self._try(knock, self._serve)
+                self._all.desk.answer(knock)
+        for entry in self._all.session.region.processes():
+            if entry.mail_fd >= 0 and entry.state == 2:
+                self._let_in(entry.slot, entry.ns_pid, entry.mail_fd)
+
+    def _try(self, knock: Knock, serve: Callable[[Knock], None]) -> None:
+        try:
+            serve(knock)
+        except (Problem, OSError) as problem:
+            self._all.console.note(f"process {knock.pid}: {problem}", 1)
+
+    def _serve(self, knock: Knock) -> None:
+        pid, tid = outside(knock)
+        if not pid or not self._is_wanted(pid):
+            return
+        if knock.reason == KnockReason.LOADED:
+            self._look_again(pid, tid)
+        else:
+            traced = self._known(pid)
+            if traced is not None:
+                traced.unloading = True
+
+    def _is_wanted(self, pid: int) -> bool:
+        return self._all.config.follows or self._known(pid) is not None
+
+    def _known(self, pid: int) -> Traced | None:
+        return next((t for t in self._all.traced if t.target.pid == pid and not t.gone), None)
+
+    # --- another program ---
+
+    def _follow_exec(self, knock: Knock) -> None:
+        """Go with a thread through its execve; the new program runs on to the end of its loader."""
+        tracee = self._seize(knock)
+        self._all.desk.answer(knock)
+        if tracee is None:
+            return
+        if not hold_at_start(tracee, lambda: self._all.desk.has_failed(knock)):
+            self._all.desk.answer(knock)  # it says that it has failed, and waits to be let go
+            return
+        self._all.desk.free(knock)
+        traced = self.take_up(enter(tracee, self._all.session, self._all.config.wait_dlopen))
+        if is_held(traced.target):
+            self._arm(traced)
+            self._all.let_go(traced)
+
+    def _seize(self, knock: Knock) -> Tracee | None:
+        """Seize a thread that is about to become another program, if we are to follow it."""
+        try:
+            pid, tid = outside(knock)
+            if not pid or not self._all.config.follows or loses_rights(pid, _text_at(pid, knock.argument)):
+                return None
+            return seize(pid, tid)
+        except (Problem, OSError) as problem:
+            self._all.console.note(f"process {knock.pid} is not followed: {problem}", 1)
+            return None
+
+    def take_up(self, target: Target) -> Traced:
+        """Note a process under what it is now."""
+        known = self._known(target.pid)
+        if known is None:
+            return self._all.add(target)
+        known.target.close()
+        known.target, known.attacher = target, self._all.attacher_of(target)
+        known.seen, known.unloading = set(), False
+        return known
+
+    # --- libraries ---
+
+    def _look_again(self, pid: int, tid: int) -> None:
+        """Arm what waits for libraries that are there now; forget the sites of those that are gone."""
+        traced = self._known(pid)
+        if traced is None:  # a fork child: it has a copy of its parent's probes
+            traced = self._all.add(Target.open(pid, Visitor(pid, tid)))
+            traced.seen = _probed(traced.target, self._all.session.region.id)
+        else:
+            loader_is_done(traced.target, tid)
+        traced.unloading = False
+        forget_unloaded(traced)
+        self._arm(traced)
+        if isinstance(traced.target.channel, Visitor):
+            traced.target.channel.tid = 0
+
+    def watch(self, traced: Traced) -> None:
+        """Let a process tell us when it becomes another program."""
+        watch_execs(traced.target, self._all.session)
+        traced.target.refresh()
+
+    def _arm(self, traced: Traced) -> None:
+        try:
+            if self._all.config.follows:
+                self.watch(traced)
+            self._all.arm(traced)
+        except Problem as problem:
+            self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
+
+    # --- the agent preloaded ---
+
+    def _let_in(self, slot: int, pid: int, number: int) -> None:
+        try:
+            box = Mailbox(pid, number)
+            self._all.session.region.set_process(slot, "mail_fd", -1)
+            if self._all.config.follows:
+                traced = self.take_up(Target.open(pid, box))
+                self._arm(traced)
+                traced.target.channel = Visitor(pid)
+            box.exchange([Request(Op.GO)])
+            box.close()
+        except Problem as problem:
+            self._all.console.note(f"process {pid} runs unprobed: {problem}", 1)
+
+
+def forget_unloaded(traced: Traced) -> None:
+    """Give up sites in libraries that are no longer mapped: their addresses may soon be something else's."""
+    target = traced.target
+    starts = {m.start for m in target.modules}
+    traced.seen &= starts
+    for site in target.sites:
+        if site.state != SiteState.FREE and target.module_of(site.at) is None:
+            free(target, site)
+    target.read_tables()
+
+
+def _probed(target: Target, session: bytes) -> set[int]:
+    """Return the starts of the modules in which a session has probes of the user."""
+    found = set()
+    for site in target.sites:
+        module = target.module_of(site.at) if site.state == SiteState.ARMED else None
+        if module and any(n.session == session and n.link != HOOK_LINK for n in chain(target, site)):
+            found.add(module.start)
+    return found
+
+
+def _text_at(pid: int, address: int) -> str:
+    """Return the path that a thread passes to execve, empty where it passes none."""
+    if not address:
+        return ""
+    from runtime.symbols.maps import Memory
+
+    memory = Memory(pid)
+    try:
+        return memory.read(address, 4096).split(b"\0", 1)[0].decode(errors="surrogateescape")
+    finally:
+        memory.close()

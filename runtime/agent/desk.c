@@ -1,0 +1,159 @@
+// The desk: where a thread of the target says what it is about to do, and waits until the tracer has come by.
+//
+// It takes a place in the session's region, rings the doorbell and sleeps on a futex: no descriptor, no memory,
+// and nothing but futex() that a sandbox might refuse. Where no tracer answers, the program goes on unprobed.
+#include "agent.h"
+
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, SYS_ACCESS = 21, SYS_EXECVE = 59, SYS_EXECVEAT = 322 };
+enum { SLICE_NS = 50000000, SLICE_MS = 50, PATIENCE_MS = 60000, STRANGER_MS = 2000, EXEC_MS = 10000 };
+enum { MAY_EXECUTE = 1, EMPTY_PATH = 0x1000, STATE_DELETE = 2 };
+
+struct link_debug { // struct r_debug of <link.h>; `next` from version 2 on (glibc 2.35)
+	s32 version, pad;
+	u64 map, brk;
+	s32 state, pad2;
+	u64 ldbase;
+	struct link_debug *next;
+};
+
+static struct hooks *hooks(void)
+{
+	return (void *)((u8 *)agent.state + STATE_HOOKS);
+}
+
+static struct knock *take_place(struct region *region)
+{
+	struct knock *desk = (void *)((u8 *)region + REGION_DESK);
+
+	for (u32 i = 0; i < DESK_PLACES; i++) {
+		u32 none = KNOCK_FREE;
+
+		if (__atomic_compare_exchange_n(&desk[i].state, &none, KNOCK_TAKEN, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return &desk[i];
+	}
+	return 0;
+}
+
+// Whether waiting is of use, and how long in all. A tracer in another pid namespace cannot be asked for.
+static u32 patience(const struct region *region, u32 limit_ms, u32 state)
+{
+	s64 err;
+
+	if (region->off)
+		return 0;
+	if (region->tracer_ns != hooks()->ns_inode)
+		return limit_ms < STRANGER_MS && state != KNOCK_SEEN ? limit_ms : STRANGER_MS;
+	err = sys(SYS_KILL, region->tracer_pid, 0);
+	if (err && err != -E_PERM)
+		return 0;
+	return state == KNOCK_SEEN ? PATIENCE_MS : limit_ms;
+}
+
+// Wait for GO. Returns 1, or 0 when nobody came: the place is then left for the tracer to free.
+static int wait_go(const struct region *region, struct knock *place, u32 limit_ms)
+{
+	s64 slice[2] = { 0, SLICE_NS };
+
+	for (u32 waited = 0;;) {
+		u32 state = __atomic_load_n(&place->state, __ATOMIC_ACQUIRE);
+
+		if (state == KNOCK_GO)
+			return 1;
+		if (waited >= patience(region, limit_ms, state)) {
+			if (__atomic_compare_exchange_n(&place->state, &state, KNOCK_LATE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+				return 0;
+			continue;
+		}
+		if (sys(SYS_FUTEX, &place->state, FUTEX_WAIT, state, slice) == -E_TIMEDOUT)
+			waited += SLICE_MS;
+	}
+}
+
+static void announce(struct region *region, struct knock *place, u32 reason)
+{
+	place->reason = reason;
+	__atomic_store_n(&place->state, KNOCK_WAITING, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&region->doorbell, 1, __ATOMIC_RELEASE);
+	sys(SYS_FUTEX, &region->doorbell, FUTEX_WAKE, 1);
+}
+
+// Say it and wait. Returns the place, still ours, or 0 when nobody came.
+static struct knock *knock(struct region *region, u32 reason, u64 argument, u32 limit_ms)
+{
+	s64 slice[2] = { 0, SLICE_NS / 10 };
+	struct knock *place = take_place(region);
+
+	for (u32 waited = 0; !place && waited < patience(region, limit_ms, KNOCK_WAITING); waited += SLICE_MS / 10) {
+		u32 never = 0;
+
+		sys(SYS_FUTEX, &never, FUTEX_WAIT, 0, slice); // all are taken
+		place = take_place(region);
+	}
+	if (!place)
+		return 0;
+	current_pid(); // a fork child's page is wiped: its namespace is looked up anew
+	place->ns_pid = (u32)sys(SYS_GETPID);
+	place->ns_tid = (u32)sys(SYS_GETTID);
+	place->ns_inode = hooks()->ns_inode;
+	place->argument = argument;
+	announce(region, place, reason);
+	return wait_go(region, place, limit_ms) ? place : 0;
+}
+
+static void leave(struct knock *place)
+{
+	if (place)
+		__atomic_store_n(&place->state, KNOCK_FREE, __ATOMIC_RELEASE);
+}
+
+static struct link_debug *loader_debug(void)
+{
+	struct hooks *own = hooks();
+
+	if (own->debug_slot)
+		return *(struct link_debug **)own->debug_slot;
+	return (void *)own->debug;
+}
+
+// At the loader's own breakpoint for debuggers: called before and after each change of what is loaded, with
+// the loader's lock held. 0 consistent, 1 about to add, 2 about to delete.
+HELPER s64 on_load(struct region *region)
+{
+	const struct link_debug *debug = loader_debug();
+	int adding = 0, deleting = 0;
+
+	for (u32 i = 0; debug && i < 16; i++) {
+		deleting |= debug->state == STATE_DELETE;
+		adding |= debug->state == 1;
+		debug = debug->version > 1 ? debug->next : 0;
+	}
+	if (adding || (deleting && !hooks()->watches))
+		return 0;
+	leave(knock(region, deleting ? KNOCK_UNLOADING : KNOCK_LOADED, 0, hooks()->started ? hooks()->wait_ms : PATIENCE_MS));
+	hooks()->started = 1;
+	return 0;
+}
+
+// Before execve(a, b, c), execveat(a, b, c, d, e) and fexecve(a, b, c), whose numbers are 0, 1 and 2. The tracer
+// follows the thread into the new program, so the call is made from here: where it fails, the tracer is told
+// to let go, and the function that was called fails by itself.
+HELPER s64 on_exec(struct region *region, const u64 *args, u64 which)
+{
+	struct knock *place;
+
+	if (which == 0 && sys(SYS_ACCESS, args[0], MAY_EXECUTE))
+		return 0;
+	place = knock(region, KNOCK_EXEC, which == 0 ? args[0] : 0, EXEC_MS);
+	if (!place)
+		return 0;
+	if (which == 0)
+		sys(SYS_EXECVE, args[0], args[1], args[2]);
+	else if (which == 1)
+		sys(SYS_EXECVEAT, args[0], args[1], args[2], args[3], args[4]);
+	else
+		sys(SYS_EXECVEAT, args[0], "", args[1], args[2], EMPTY_PATH);
+	announce(region, place, KNOCK_EXEC_FAILED);
+	if (wait_go(region, place, EXEC_MS))
+		leave(place);
+	return 0;
+}
