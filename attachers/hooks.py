@@ -3,15 +3,16 @@
 They are placed like the user's, as one link of the session, so they leave with it. Their programs are a few
 instructions that call the agent, which knocks at the session's desk (`runtime/agent/desk.c`).
 
-The loader calls an empty function before and after each change of what is loaded, for debuggers to break at:
-`r_debug.r_brk` of <link.h>, `_dl_debug_state` in glibc and musl. After a change nothing of a new library has run.
+The loader calls an empty function before and after each change of what is loaded, for debuggers to break
+at: `r_debug.r_brk` of <link.h>, `_dl_debug_state` in glibc and musl. Nothing of a new library has run then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attachers.patch.apply import HOOK_LINK, chain
+from attachers.patch.apply import HOOK_LINK
+from attachers.patch.chain import chain
 from attachers.patch.plan import Probe, When
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher

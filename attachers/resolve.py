@@ -16,11 +16,15 @@ from runtime.symbols.modules import Module
 from runtime.symbols.paths import exists, is_file
 
 
+class NotMapped(AttachProblem):
+    """The process has mapped no file of that name (yet)."""
+
+
 def find_modules(target: Target, binary: str) -> list[Module]:
     """Return the mapped modules that the binary part of a probe names: a path, a file name, `libc`, `*`.
 
     Raises:
-        AttachProblem: the process has none of that name.
+        NotMapped: the process has none of that name.
     """
     # Not the agent itself: its code runs inside every probe.
     agent = target.constant("agent_base")
@@ -33,7 +37,7 @@ def find_modules(target: Target, binary: str) -> list[Module]:
 
         names = sorted({m.path.rpartition("/")[2] for m in modules})
         near = difflib.get_close_matches(binary.rpartition("/")[2], names, 3, 0.5)
-        raise AttachProblem(
+        raise NotMapped(
             f"no '{binary}' among the {len(names)} files mapped by {target.pid}",
             errno=2,
             hint=f"did you mean {alternatives(near)}?" if near else f"mapped: {', '.join(names[:8])}",

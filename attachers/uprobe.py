@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,15 +64,20 @@ class FunctionAttacher(Attacher):
         self.session = session
         self._links: set[int] = set()
 
-    def resolve(self, hook: Hook) -> list[Probe]:
+    def resolve(self, hook: Hook, seen: Collection[int] = ()) -> list[Probe]:
         """Return the places of one hook in the process: several for a wildcard.
 
+        `seen`: starts of modules that are left out, for probes that were placed there before.
+
         Raises:
-            AttachProblem: nothing matches.
+            AttachProblem: nothing matches. NotMapped: no file of that name is mapped.
         """
         found: list[Probe] = []
         reason: AttachProblem | None = None
-        for module in find_modules(self.target, hook.binary):
+        modules = [m for m in find_modules(self.target, hook.binary) if m.start not in seen]
+        if not modules:
+            return []
+        for module in modules:
             try:
                 points = find_points(self.target, module, hook.function)
             except AttachProblem as problem:

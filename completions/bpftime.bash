@@ -58,7 +58,7 @@ _bpftime_choose() {
         return
         ;;
     trace:--inject)
-        _bpftime_words "ptrace frida" "$3"
+        _bpftime_words "ptrace frida preload" "$3"
         return
         ;;
     trace:--backend)
@@ -122,7 +122,7 @@ _bpftime_choose() {
         return
         ;;
     load:--inject)
-        _bpftime_words "ptrace frida" "$3"
+        _bpftime_words "ptrace frida preload" "$3"
         return
         ;;
     load:--duration)

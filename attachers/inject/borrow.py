@@ -195,7 +195,9 @@ def _signed(value: int) -> int:
 
 
 def borrow(pid: int, memory: Memory, *, lockless: bool = False, tid: int = 0) -> Borrowed:
-    """Stop one thread of the process that may be borrowed; `tid`: that one, which waits for us and may do all.
+    """Stop one thread of the process that may be borrowed.
+
+    `tid`: that one, which waits for us and may do everything.
 
     Raises:
         TargetProblem: there is no such process, it may not be traced, or is traced already.

@@ -1,4 +1,4 @@
-"""The agent into a program that has not run yet: at its first instruction, and again when its loader is done."""
+"""The agent into a program that has not run yet: at its first instruction, and when its loader is done."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def enter(tracee: Tracee, session: Session, wait_ms: int) -> Target:
         target.refresh()
         if dynamic:
             visitor.let_go()
-        return target
     except (Problem, OSError):
         visitor.close()
         raise
+    return target
 
 
 def is_held(target: Target) -> bool:
@@ -65,7 +65,11 @@ def outside(knock: Knock) -> tuple[int, int]:
     if knock.namespace in (0, pid_namespace()):
         return knock.pid, knock.tid
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _inner(entry) == knock.pid and pid_namespace(entry.name) == knock.namespace:
+        if (
+            entry.name.isdigit()
+            and _inner(entry) == knock.pid
+            and pid_namespace(entry.name) == knock.namespace
+        ):
             for task in (entry / "task").iterdir():
                 if _inner(task) == knock.tid:
                     return int(entry.name), int(task.name)

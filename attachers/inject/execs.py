@@ -33,7 +33,7 @@ def seize(pid: int, tid: int) -> Tracee:
 def hold_at_start(tracee: Tracee, has_failed: Callable[[], bool]) -> bool:
     """Wait until the thread has become another program and stands before its first instruction.
 
-    Returns whether it has: False when `has_failed` says so first, or it takes too long; then it is free again.
+    Returns whether it has: False when `has_failed` says so first, or it takes too long. Then it is free.
 
     Raises:
         TargetProblem: the process ended, or the new program is none that can be traced; it runs on.

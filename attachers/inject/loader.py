@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from attachers.inject.borrow import LANDING_BYTES, Borrowed
+from attachers.inject.borrow import LANDING_BYTES, TRAP, Borrowed
 from runtime.agent import build, protocol
 from runtime.errors import TargetProblem
 from runtime.symbols.maps import Mapping, Memory
 
 MMAP, MPROTECT = 9, 10
+SYSCALL = b"\x0f\x05"
 PRIVATE_ANONYMOUS_NORESERVE = 0x4022
 PAGE = 4096
 STACK_BYTES = 64 << 10  # a signal frame with all vector state is up to 11 KiB
@@ -30,37 +31,58 @@ class Landing:
 
 
 def find_cave(maps: list[Mapping], memory: Memory) -> int:
-    """Return the address of unused executable bytes for a landing.
-
-    Raises:
-        TargetProblem: there are none.
-    """
+    """Return the address of unused executable bytes for a landing, 0 where there are none."""
     for mapping in maps:
         if mapping.protection & 5 != 5 or not mapping.private or not mapping.inode:
             continue
         at = mapping.end - LANDING_BYTES
         if at >= mapping.start and memory.read(at, LANDING_BYTES) == bytes(LANDING_BYTES):
             return at
-    raise TargetProblem(
-        "no room for the first system call in this process",
-        hint="launch it under bpftime, or use --inject frida",
-    )
+    return 0
+
+
+def find_syscall(maps: list[Mapping], memory: Memory) -> int:
+    """Return the address of a `syscall` instruction: the vDSO has some, and any process has that (vdso(7)).
+
+    Raises:
+        TargetProblem: there is none.
+    """
+    for mapping in maps:
+        if mapping.path == "[vdso]":
+            at = memory.read(mapping.start, mapping.end - mapping.start).find(SYSCALL)
+            if at >= 0:
+                return mapping.start + at
+    raise TargetProblem("no room for the first system call in this process", hint="use --inject frida")
+
+
+def _use_first_place(thread: Borrowed, memory: Memory, maps: list[Mapping]) -> int:
+    """Choose where the first system calls are made; returns the cave that has to be wiped, 0 for none.
+
+    Without a cave the registers come back by our hand alone, until the landing is there.
+    """
+    cave = find_cave(maps, memory)
+    if cave:
+        thread.use_landing(cave, 0)
+    else:
+        thread.use_landing(find_syscall(maps, memory) - TRAP, 0, write=False)
+    return cave
 
 
 def make_landing(thread: Borrowed, memory: Memory, maps: list[Mapping]) -> Landing:
     """Make the landing of a process with system calls from a cave, and move the thread there."""
-    cave = find_cave(maps, memory)
-    thread.use_landing(cave, 0)
+    cave = _use_first_place(thread, memory, maps)
     size = PAGE + STACK_BYTES + protocol.INBOX_BYTES
     at = thread.syscall(MMAP, 0, size, 3, PRIVATE_ANONYMOUS_NORESERVE, -1 & (1 << 64) - 1, 0)
     if -4096 < at < 0:
-        memory.write(cave, bytes(LANDING_BYTES))
+        if cave:
+            memory.write(cave, bytes(LANDING_BYTES))
         raise TargetProblem(f"the process may not map memory (errno {-at})")
     landing = Landing(at, at + PAGE + STACK_BYTES, at + PAGE + STACK_BYTES)
     thread.syscall(MPROTECT, at, PAGE, 5)
     thread.use_landing(landing.at, landing.stack)
     thread.syscall(39)  # the thread stands in the landing now: the cave can be wiped
-    memory.write(cave, bytes(LANDING_BYTES))
+    if cave:
+        memory.write(cave, bytes(LANDING_BYTES))
     return landing
 
 

@@ -103,7 +103,7 @@ class Tracee:
     def poll(self) -> Stop | None:
         """Return the next stop if there is one already.
 
-        A thread that becomes another program takes the number of its process (ptrace(2), execve under ptrace).
+        A thread that becomes another program takes the number of its process (ptrace(2)).
 
         Raises:
             TargetProblem: the thread ended.
@@ -120,7 +120,7 @@ class Tracee:
         raise TargetProblem(f"process {self.pid} ended while attaching")
 
     def go_on(self, stop: Stop) -> None:
-        """Let the thread run on from a stop that is not ours: its signal is delivered, a stopped one stays so."""
+        """Let the thread run on from a stop that is not ours; signals are delivered, a stopped one stays so."""
         if stop.event == EVENT_STOP and stop.signal != signal.SIGTRAP:
             self._ptrace(LISTEN)
             return

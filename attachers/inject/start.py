@@ -1,4 +1,4 @@
-"""Start a program and hold it before its first instruction, or with the agent preloaded where that is forbidden."""
+"""Start a program and hold it before its first instruction; where ptrace is forbidden, preload the agent."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ class Started:
     tracee: Tracee | None
 
 
-def start(argv: list[str], preloaded: dict[str, str]) -> Started:
+def start(argv: list[str], preloaded: dict[str, str], *, preload: bool = False) -> Started:
     """Start a program found in PATH; `preloaded` is the environment for where ptrace is refused.
+
+    `preload`: do without ptrace anyway.
 
     Raises:
         CannotRun: it does not exist or may not be executed.
@@ -39,7 +41,7 @@ def start(argv: list[str], preloaded: dict[str, str]) -> Started:
     os.close(told)
     os.close(fail)
     try:
-        return _follow(pid, argv[0], tell, failed)
+        return _follow(pid, argv[0], tell, failed, preload)
     finally:
         os.close(failed)
 
@@ -60,10 +62,12 @@ def _become(argv: list[str], preloaded: dict[str, str], told: int, fail: int) ->
         os._exit(127)
 
 
-def _follow(pid: int, name: str, tell: int, failed: int) -> Started:
+def _follow(pid: int, name: str, tell: int, failed: int, preload: bool) -> Started:
     try:
-        tracee = seize(pid, pid)
+        tracee = None if preload else seize(pid, pid)
     except OSError:
+        tracee = None
+    if tracee is None:
         _say(tell, PRELOADED)
         _check_started(pid, name, failed)
         return Started(pid, None)

@@ -19,6 +19,7 @@ from runtime.agent import protocol
 from runtime.agent.protocol import Op, SiteKind, SiteState
 from runtime.errors import AttachProblem, TargetProblem
 
+HOOK_LINK = 0xFFFF0001  # link of our own probes (`attachers/hooks.py`): behind all of the user's
 WRITE_LIMIT = 512 << 10  # bytes of code in one frame
 WORDS = {
     16: "another kind of probe owns this place",

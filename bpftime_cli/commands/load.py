@@ -37,7 +37,9 @@ Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Steps
 Inject = Annotated[
     str,
     typer.Option(
-        "--inject", metavar="HOW", help="How the agent gets into a running process: ptrace or frida."
+        "--inject",
+        metavar="HOW",
+        help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
     ),
 ]
 Duration = Annotated[
@@ -94,7 +96,7 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.sessions import session_name
 
     check_format(form)
-    check_choice("--inject", inject, ("ptrace", "frida"), "Invalid injector")
+    check_choice("--inject", inject, ("ptrace", "frida", "preload"), "Invalid injector")
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(pid or ()))

@@ -92,7 +92,7 @@ def trace(
 CHOICES = (
     ("-f", "form", ("text", "json"), "Invalid output format"),
     ("-B", "buffering", ("line", "full", "none"), "Invalid buffering mode"),
-    ("--inject", "inject", ("ptrace", "frida"), "Invalid injector"),
+    ("--inject", "inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     ("--backend", "backend", ("auto", "inline", "frida"), "Invalid backend"),
     ("--color", "colour", ("auto", "always", "never"), "Invalid colour mode"),
 )

@@ -43,7 +43,9 @@ Unsafe = Annotated[bool, typer.Option("--unsafe", help="Allow what changes the t
 Inject = Annotated[
     str,
     typer.Option(
-        "--inject", metavar="HOW", help="How the agent gets into a running process: ptrace or frida."
+        "--inject",
+        metavar="HOW",
+        help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
     ),
 ]
 Backend = Annotated[

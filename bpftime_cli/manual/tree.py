@@ -27,7 +27,7 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "DIR": ("dir", ()),
     "FORMAT": ("words", ("text", "json")),
     "MODE": ("words", ("line", "full", "none")),
-    "HOW": ("words", ("ptrace", "frida")),
+    "HOW": ("words", ("ptrace", "frida", "preload")),
     "BACKEND": ("words", ("auto", "inline", "frida")),
     "WHEN": ("words", ("auto", "always", "never")),
     "WHAT": ("words", ("lost", "empty")),

@@ -13,6 +13,7 @@ from attachers.usdt import MarkerText
 from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
@@ -34,6 +35,7 @@ class Arming:
     names: Names
     script: Script
     programs: Programs
+    pending: Pending
     _told: bool = field(default=False, init=False)
 
     def arm(self, traced: Traced) -> int:
@@ -83,22 +85,27 @@ class Arming:
             try:
                 found = self._resolve(probe, traced)
             except AttachProblem as problem:
-                problems.append(_located(problem, probe))
+                if not self.pending.may_wait(probe, problem, traced):
+                    problems.append(_located(problem, probe))
                 continue
+            if found:
+                self.pending.has_come(probe)
             for one in found:
                 link = len(spans) + 1
                 spans[link] = probe
                 probes.append(replace(one, link=link, cookie=self._cookie(probe, one)))
         if problems:
             raise problems[0] if len(problems) == 1 else Problems(problems)
+        traced.seen |= {m.start for m in traced.target.modules}
         return probes, spans
 
     def _resolve(self, probe: ScriptProbe, traced: Traced) -> list[Probe]:
         image = self.programs.image(probe.program, traced.target.build_kind)
         if probe.provider == "usdt":
             session = traced.attacher.session.region.id
-            return resolve_markers(traced.target, session, MarkerText.of(probe.parts), image)
-        return traced.attacher.resolve(self._hook(probe, image))
+            found = resolve_markers(traced.target, session, MarkerText.of(probe.parts), image)
+            return [place for place in found if place.module.start not in traced.seen]
+        return traced.attacher.resolve(self._hook(probe, image), traced.seen)
 
     def _hook(self, probe: ScriptProbe, image: Image) -> Hook:
         *binary, function = probe.parts

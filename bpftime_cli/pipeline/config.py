@@ -42,7 +42,7 @@ class Config:
 
     @property
     def follows(self) -> bool:
-        """Return whether children and exec are followed: unless told otherwise, those of a launched program."""
+        """Return whether children and exec are followed: if nothing else is said, those of a launch."""
         return bool(self.command) if self.follow is None else self.follow
 
     @property

@@ -1,4 +1,4 @@
-"""Whoever knocks is served here: a process that becomes another program, one that loads or unloads libraries."""
+"""Whoever knocks is served here: who becomes another program, who loads or unloads libraries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from attachers.hooks import watch_execs
 from attachers.inject.entering import enter, is_held, loader_is_done, outside
 from attachers.inject.execs import hold_at_start, loses_rights, seize
-from attachers.inject.preload import Mailbox
 from attachers.inject.frames import Request
+from attachers.inject.preload import Mailbox
 from attachers.inject.ptrace import Tracee
 from attachers.inject.visit import Visitor
-from attachers.patch.apply import HOOK_LINK, chain
+from attachers.patch.apply import HOOK_LINK
+from attachers.patch.chain import chain
 from attachers.patch.grace import free
 from attachers.target import Target
 from runtime.agent.protocol import KnockReason, Op, SiteState
@@ -37,7 +38,7 @@ class Follower:
             else:
                 self._try(knock, self._serve)
                 self._all.desk.answer(knock)
-        for entry in self._all.session.region.processes():
+        for entry in self._all.session.region.processes() if self._all.are_preloaded else ():
             if entry.mail_fd >= 0 and entry.state == 2:
                 self._let_in(entry.slot, entry.ns_pid, entry.mail_fd)
 
@@ -96,7 +97,10 @@ class Follower:
         """Note a process under what it is now."""
         known = self._known(target.pid)
         if known is None:
-            return self._all.add(target)
+            fresh = self._all.add(target)
+            fresh.is_followed = True
+            return fresh
+        known.is_followed = True
         known.target.close()
         known.target, known.attacher = target, self._all.attacher_of(target)
         known.seen, known.unloading = set(), False
@@ -108,7 +112,7 @@ class Follower:
         """Arm what waits for libraries that are there now; forget the sites of those that are gone."""
         traced = self._known(pid)
         if traced is None:  # a fork child: it has a copy of its parent's probes
-            traced = self._all.add(Target.open(pid, Visitor(pid, tid)))
+            traced = self.take_up(Target.open(pid, Visitor(pid, tid)))
             traced.seen = _probed(traced.target, self._all.session.region.id)
         else:
             loader_is_done(traced.target, tid)
@@ -125,7 +129,7 @@ class Follower:
 
     def _arm(self, traced: Traced) -> None:
         try:
-            if self._all.config.follows:
+            if self._all.config.follows and not self._all.are_preloaded:
                 self.watch(traced)
             self._all.arm(traced)
         except Problem as problem:

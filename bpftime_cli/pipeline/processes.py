@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attachers.backend import make_attacher
-from attachers.inject.frames import Request
 from attachers.inject.entering import enter, is_held, loader_is_done, outside
+from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, wait_for_agent
 from attachers.inject.ptrace import collected
 from attachers.inject.start import start
@@ -34,7 +34,7 @@ class Traced:
     """One process. `is_child`: we launched it and collect its status. `knock`: its thread that waits for us.
 
     `seen`: start addresses of the modules whose probes are armed or do not exist. `unloading`: libraries are
-    just going: nothing may be written.
+    just going: nothing may be written. `is_followed`: it was started by a traced one, or is one anew.
     """
 
     target: Target
@@ -45,6 +45,7 @@ class Traced:
     knock: Knock | None = None
     seen: set[int] = field(default_factory=set)
     unloading: bool = False
+    is_followed: bool = False
 
 
 class Processes:
@@ -57,6 +58,7 @@ class Processes:
         self.traced: list[Traced] = []
         self.child = 0
         self.child_status: int | None = None
+        self.are_preloaded = False  # programs come with LD_PRELOAD, since ptrace is refused
         self._waiting: Mailbox | None = None
         self._doorbell = Doorbell(session.region)
         self.desk = Desk(session.region)
@@ -76,13 +78,13 @@ class Processes:
             self.add(self._open_running(pid))
         if self.config.command:
             self._launch()
-        if self.config.follows:
+        if self.config.follows and not self.are_preloaded:
             for traced in self.traced:
                 self.follower.watch(traced)
 
     def _open_running(self, pid: int) -> Target:
         """Bring the agent into a running process: our visit first, Frida where that fails or is asked for."""
-        if self.config.inject == "ptrace" or find_state(pid):
+        if self.config.inject != "frida" or find_state(pid):
             return Target.open(pid)
         from attachers.inject.gadget import inject  # lazy: frida, 50 ms
 
@@ -110,7 +112,7 @@ class Processes:
     def _launch(self) -> None:
         command = list(self.config.command)
         check_launchable(command[0])
-        started = start(command, environment(self.session.region))
+        started = start(command, environment(self.session.region), preload=self.config.inject == "preload")
         self.child = started.pid
         try:
             if started.tracee is None:
@@ -124,6 +126,7 @@ class Processes:
         traced.is_child = True
 
     def _open_preloaded(self) -> Traced:
+        self.are_preloaded = True
         number = wait_for_agent(self.session.region, self._doorbell, self.child)
         self._waiting = Mailbox(self.child, number)
         return self.add(Target.open(self.child, self._waiting))
@@ -216,6 +219,11 @@ class Processes:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])
         self._detach_children()
+
+    def cancel(self) -> None:
+        """End a launched program that has not been let go yet: nothing of it runs."""
+        if any(t.is_child and not t.gone and (t.knock or is_held(t.target)) for t in self.traced):
+            os.kill(self.child, signal.SIGKILL)
 
     def _detach_children(self) -> None:
         """Take our probes out of processes that were forked by traced ones: they have a copy of each."""

@@ -15,6 +15,7 @@ from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.output import Output, open_output
+from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Processes, Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
@@ -63,6 +64,7 @@ class Trace:
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)
+        self.pending = Pending(self.config, self.console)
         self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)
         self.folder = TracerFolder.open("trace", session, console=self.console)
@@ -113,7 +115,7 @@ class Trace:
             self._announce(count)
             self.processes.go()
             self._loop(only_begin=self._ends_by_itself(script))
-            return self._end()
+            status = self._end()
         except BrokenPipeError:
             # The reader of our pipe has left: the normal end, with nobody to print for.
             self._undo()
@@ -124,6 +126,8 @@ class Trace:
             if isinstance(end, _Left):
                 return end.status
             raise
+        self.pending.check()
+        return status
 
     def _ends_by_itself(self, script: Script) -> bool:
         return all(p.provider in ("begin", "end") for p in script.probes) and not self.config.command
@@ -134,7 +138,7 @@ class Trace:
         Raises:
             Problem: a probe matches nothing, or nothing could be armed.
         """
-        arming = Arming(self.config, self.console, self.names, script, programs)
+        arming = Arming(self.config, self.console, self.names, script, programs, self.pending)
         self.processes.arm = arming.arm
         count = 0
         for traced in self.processes.traced:
@@ -233,6 +237,7 @@ class Trace:
         return 0
 
     def _undo(self) -> None:
+        self.processes.cancel()
         self.processes.detach()
         self.processes.stop_child()
         self.processes.close()

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -131,11 +132,14 @@ def _is_stale(path: Path) -> bool:
 
 
 def symbols(path: Path | None = None) -> dict[str, int]:
-    """Return every function and object of the library by name: offset from its base, in bytes.
+    """Return every function and object of the library by name: offset from its base, in bytes."""
+    return _symbols(path or library())
 
-    Source: ELF-64 object file format (section headers, symbol table).
-    """
-    data = (path or library()).read_bytes()
+
+@cache
+def _symbols(path: Path) -> dict[str, int]:
+    """Read a library's symbols (ELF-64 object file format: section headers, symbol table)."""
+    data = path.read_bytes()
     sections = _sections(data)
     table = next(s for s in sections if s[1] == SHT_SYMTAB)
     names = sections[table[6]]

@@ -248,7 +248,7 @@ class SiteState(IntEnum):
 
 
 class KnockState(IntEnum):
-    """Life of a place at the desk: the target takes it to WAITING, the tracer on to GO, the owner frees it."""
+    """Life of a place at the desk: the target makes it WAITING, the tracer GO, the owner frees it."""
 
     FREE = 0
     TAKEN = 1

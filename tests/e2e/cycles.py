@@ -93,7 +93,9 @@ def _one(comes: Script, pid: int, *, wait: bool) -> None:
 
 def main() -> int:
     """Run the command; 0 when nothing was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cycles", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--functions", type=int, default=len(PLACES), choices=range(1, len(PLACES) + 1))
