@@ -120,7 +120,7 @@ class Tracee:
         raise TargetProblem(f"process {self.pid} ended while attaching")
 
     def go_on(self, stop: Stop) -> None:
-        """Let the thread run on from a stop that is not ours; signals are delivered, a stopped one stays so."""
+        """Let the thread run on from a stop that is not ours: its signal is delivered, if any."""
         if stop.event == EVENT_STOP and stop.signal != signal.SIGTRAP:
             self._ptrace(LISTEN)
             return
