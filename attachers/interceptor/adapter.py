@@ -10,7 +10,20 @@ from __future__ import annotations
 import struct
 
 from attachers.patch.assemble import NUMBERS, Code
-from attachers.patch.thunk import CONSTANTS, FRAME_BYTES, FRAME_ORDER, Moment, Run
+from attachers.patch.displace import Instruction
+from attachers.patch.override import emit_override, emit_replace
+from attachers.patch.plan import When
+from attachers.patch.site import Place
+from attachers.patch.thunk import (
+    CONSTANTS,
+    FRAME_BYTES,
+    FRAME_ORDER,
+    OVERRIDE_FLAG,
+    OVERRIDE_VALUE,
+    Moment,
+    Run,
+)
+from runtime.agent.protocol import SiteKind
 from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.errors import AttachProblem
 
@@ -42,10 +55,32 @@ def emit_adapter(code: Code, moment: Moment, run: Run) -> None:
         for name in ARGUMENT_REGISTERS:
             _load(code, name, PLACES[name])
     code.call(run.entry)
+    if moment is Moment.EXIT and OVERRIDE_FLAG in words:
+        _set_result(code, words)
     if size:
         code.move_stack_pointer(size + pad)
     code.pop("rbx")
     code.raw(b"\xc3")
+
+
+def emit_replacement(code: Code, when: When, run: Run, window: list[Instruction]) -> None:
+    """Append what takes a function's place while its program decides whether it runs.
+
+    It is entered as the function is, with all arguments where they were; so it does what the inline backend's
+    thunk does, and goes on behind the instructions that Interceptor has overwritten.
+    """
+    place = Place(SiteKind.NEAR5, window[0].address, 0, tuple(window))
+    (emit_replace if when is When.REPLACE else emit_override)(code, place, run, 0)
+
+
+def _set_result(code: Code, words: tuple[str, ...]) -> None:
+    """Append: where the program has set a return value, Interceptor restores that as rax."""
+    code.load_stack("r11", 8 * words.index(OVERRIDE_FLAG))
+    code.raw(b"\x4d\x85\xdb\x0f\x84" + bytes(4))  # test r11, r11; jz behind
+    skip = len(code.bytes)
+    code.load_stack("r11", 8 * words.index(OVERRIDE_VALUE))
+    code.raw(b"\x4c\x89\x9b" + struct.pack("<i", PLACES["rax"]))  # mov [rbx + place], r11
+    code.set_jump(skip)
 
 
 def _push_word(code: Code, name: str, moment: Moment, run: Run) -> None:

@@ -39,8 +39,8 @@ class InterceptorAttacher(FunctionAttacher):
         return plan
 
     def _plan_hooks(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
-        ours = {hook.adapter for hook in self._placed.values()}
-        HookPlanner(self.target, self.session, self.swap).plan(plan, probes, ours)
+        placed = list(self._placed.values())
+        HookPlanner(self.target, self.session, self.swap, placed).plan(plan, probes)
 
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out: jumps first, then hooks.
@@ -60,7 +60,7 @@ class InterceptorAttacher(FunctionAttacher):
         placed = {next(self._numbers): hook for hook in plan.hooks}
         # The table first: whoever comes meanwhile learns whose the code is.
         entries = dict(zip(placed, table.enter(self.target, plan.hooks), strict=True))
-        rows = [Hook(n, h.probe.at, h.adapter, h.leaves) for n, h in placed.items()]
+        rows = [Hook(n, h.probe.at, h.adapter, h.way) for n, h in placed.items()]
         failed = self._hooks.add(rows)
         for number, hook in placed.items():
             now = self.target.memory.read(hook.at, 8)

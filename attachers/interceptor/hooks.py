@@ -1,7 +1,8 @@
 """The script in the target: it hooks addresses with adapters, and unhooks them; no symbols, no callbacks.
 
-A bare pointer makes a probe: it runs where the instruction is and touches no return address. `onLeave` makes
-Interceptor replace the caller's return address while the function runs.
+A bare pointer makes a probe: it runs where the instruction is and touches no return address. `onLeave` and
+`replace` make Interceptor replace the caller's return address while the function runs. (`replaceFast` does
+not, but takes 16 bytes of a function and no probe beside it.)
 """
 
 from __future__ import annotations
@@ -10,16 +11,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attachers.inject.device import Script
+from attachers.interceptor.plan import Way
 
 SOURCE = """
 const hooks = new Map();
+const probe = (at, run) => Interceptor.attach(at, run);
+const leave = (at, run) => Interceptor.attach(at, { onLeave: run });
+const replace = (at, run) => {
+  Interceptor.replace(at, run);
+  return { detach: () => Interceptor.revert(at) };
+};
+const WAYS = [probe, leave, replace];
 rpc.exports = {
   add(rows) {
     const failed = [];
-    for (const [id, at, adapter, leaves] of rows) {
-      const run = ptr(adapter);
+    for (const [id, at, adapter, way] of rows) {
       try {
-        hooks.set(id, Interceptor.attach(ptr(at), leaves ? { onLeave: run } : run));
+        hooks.set(id, WAYS[way](ptr(at), ptr(adapter)));
       } catch (error) {
         failed.push([id, error.message]);
       }
@@ -42,12 +50,12 @@ INSTEAD = "--backend inline"
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """An adapter at an address; `leaves`: it runs when the function that starts there returns."""
+    """An adapter at an address, the function's own start where it stands for a function."""
 
     number: int
     at: int
     adapter: int
-    leaves: bool
+    way: Way
 
 
 class Hooks:
@@ -67,7 +75,7 @@ class Hooks:
         Raises:
             TargetProblem: the process has ended.
         """
-        rows = [[h.number, hex(h.at), hex(h.adapter), h.leaves] for h in hooks]
+        rows = [[h.number, hex(h.at), hex(h.adapter), int(h.way)] for h in hooks]
         return {number: str(text) for number, text in self._script.call("add", rows)}
 
     def remove(self, numbers: Iterable[int]) -> None:

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from attachers.patch.plan import AttachPlan, Probe, When
+from attachers.patch.displace import Instruction
+from attachers.patch.plan import AttachPlan, Probe
+
+
+class Way(IntEnum):
+    """How Interceptor calls an adapter; the script in the target knows these numbers."""
+
+    PROBE = 0  # where the instruction is; no return address is touched
+    LEAVE = 1  # when the function returns, by a return address of Interceptor's
+    REPLACE = 2  # in place of the function; calls that the function makes to itself pass it by
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedHook:
     """One adapter for one probe.
 
-    `at`: where Interceptor writes. `overwritten`: bytes there that it changes; `original` are those and more
-    behind.
+    `window`: the instructions that Interceptor overwrites; `original`: their bytes and some more. `way`: how
+    it is hooked on.
     """
 
     probe: Probe
-    at: int
     adapter: int
-    overwritten: int
+    window: tuple[Instruction, ...]
     original: bytes
+    way: Way
 
     @property
-    def leaves(self) -> bool:
-        """Return whether it runs at the function's return."""
-        return self.probe.when is When.RETURN
+    def at(self) -> int:
+        """Return where Interceptor writes."""
+        return self.window[0].address
+
+    @property
+    def overwritten(self) -> int:
+        """Return how many bytes it changes there."""
+        return self.window[-1].end - self.at
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from attachers.interceptor.adapter import emit_adapter
-from attachers.interceptor.plan import InterceptorPlan, PlannedHook
+from attachers.interceptor.adapter import emit_adapter, emit_replacement
+from attachers.interceptor.plan import InterceptorPlan, PlannedHook, Way
 from attachers.interceptor.window import check_window
 from attachers.patch.assemble import Code
+from attachers.patch.displace import Instruction
 from attachers.patch.function import Function
 from attachers.patch.grace import free
 from attachers.patch.hooked import SAVED, is_back, is_hooked, original
@@ -29,35 +30,77 @@ UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind|libgcc_s)\.so")
 
 @dataclass
 class HookPlanner:
-    """Plans hooks for one process and session. `swap`: replaced return addresses are allowed everywhere."""
+    """Plans hooks for one process and session.
+
+    `swap`: replaced return addresses are allowed everywhere. `placed`: what this tracer has hooked there.
+    """
 
     target: Target
     session: Session
-    swap: bool = False
+    swap: bool
+    placed: list[PlannedHook]
 
-    def plan(self, plan: InterceptorPlan, probes: list[Probe], ours: set[int]) -> None:
-        """Add hooks for these probes to a plan; `ours` are the adapters that are hooked by this tracer."""
+    def plan(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
+        """Add hooks for these probes to a plan."""
         hooks: list[PlannedHook] = []
         unwinds = any(UNWINDERS.search(m.path) for m in self.target.modules)
         for probe in probes:
             try:
-                _check_kind(probe)
-                function = self._function(probe, ours)
-                at, size = check_window(function, probe, unwinds=unwinds, swap=self.swap)
+                way = self._way(probe, hooks)
+                function = self._function(probe)
+                window = check_window(function, probe, unwinds=unwinds, swap=self.swap)
+                self._check_overlap(probe, window, hooks)
             except AttachProblem as problem:
                 plan.refused[probe.link] = problem
                 continue
-            start = at - probe.address
+            start = window[0].address - probe.address
             saved = (function.code + function.tail)[start : start + SAVED]
-            hooks.append(PlannedHook(probe, at, 0, size, saved))
+            hooks.append(PlannedHook(probe, 0, tuple(window), saved, way))
         if hooks:
             self._write(plan, hooks)
 
-    def _function(self, probe: Probe, ours: set[int]) -> Function:
+    def _check_overlap(self, probe: Probe, window: list[Instruction], hooks: list[PlannedHook]) -> None:
+        """Refuse a place whose bytes Interceptor moves for another one.
+
+        Raises:
+            AttachProblem: it is so (28).
+        """
+        start, end = window[0].address, window[-1].end
+        for other in (*hooks, *self.placed):
+            if other.at != start and other.at < end and start < other.at + other.overwritten:
+                raise AttachProblem(
+                    f"Frida moves the code at {probe.name}+{probe.at - probe.address} for another probe",
+                    errno=28,
+                    hint="probe another instruction of it: FUNCTION+OFFSET",
+                )
+
+    def _way(self, probe: Probe, hooks: list[PlannedHook]) -> Way:
+        """Return how a probe is hooked on.
+
+        Raises:
+            AttachProblem: it cannot be by Frida, or not with the others there.
+        """
+        if probe.when not in (*MOMENTS, When.OVERRIDE, When.REPLACE):
+            raise AttachProblem(
+                f"{probe.name}: a {probe.when.value} probe is inline only",
+                errno=95,
+                hint="use --backend inline",
+            )
+        if not probe.when.decides:
+            return Way.LEAVE if probe.when is When.RETURN else Way.PROBE
+        if any(h.probe.when.decides and h.probe.address == probe.address for h in (*hooks, *self.placed)):
+            raise AttachProblem(
+                f"another program decides already whether {probe.name} runs",
+                errno=17,
+                hint="detach that one first: bpftime list shows it",
+            )
+        return Way.REPLACE
+
+    def _function(self, probe: Probe) -> Function:
         code = bytearray(self.target.code_at(probe.address, probe.size + TAIL))
         if len(code) < probe.size or not probe.size:
             raise AttachProblem(f"the code of {probe.name} cannot be read", errno=116)
-        for site in self._sites_in(probe, ours):
+        for site in self._sites_in(probe):
             saved, size = original(self.target, site)
             at = site.at - probe.address
             code[at : at + size] = saved[:size]
@@ -65,13 +108,14 @@ class HookPlanner:
         body, tail = bytes(code[: probe.size]), bytes(code[probe.size : probe.size + room])
         return Function(probe.name, probe.address, body, tail, probe.others)
 
-    def _sites_in(self, probe: Probe, ours: set[int]) -> list[SiteEntry]:
+    def _sites_in(self, probe: Probe) -> list[SiteEntry]:
         """Return our own hooks in a probe's function; those of a tracer that has ended are forgotten.
 
         Raises:
             AttachProblem: there are others (16).
         """
         found = []
+        ours = {hook.adapter for hook in self.placed}
         for site in self.target.sites:
             if site.state != SiteState.ARMED or not probe.address <= site.at < probe.address + probe.size:
                 continue
@@ -88,11 +132,18 @@ class HookPlanner:
         return found
 
     def _write(self, plan: InterceptorPlan, hooks: list[PlannedHook]) -> None:
+        groups: dict[int, list[PlannedHook]] = {}
+        for hook in hooks:
+            groups.setdefault(hook.probe.module.start, []).append(hook)
+        for members in groups.values():
+            self._write_group(plan, members)
+
+    def _write_group(self, plan: InterceptorPlan, hooks: list[PlannedHook]) -> None:
         images = {h.probe.image.sha256: h.probe.image for h in hooks}
         plan.reads_memory = plan.reads_memory or any(i.uses_faults for i in images.values())
         room = sum(link_size(i) + i.align for i in images.values())
         room += sum(ADAPTER_ROOM + 32 * len(h.probe.image.words) for h in hooks)
-        module = hooks[0].probe.module  # adapters are called by address: any arena will do
+        module = hooks[0].probe.module
         arena = self.target.arena(module.start, module.end, room)
         start = (arena.base + arena.used + 63) & -64
         code = Code(start)
@@ -107,15 +158,6 @@ class HookPlanner:
         arena.used = code.here - arena.base
 
 
-def _check_kind(probe: Probe) -> None:
-    if probe.when not in MOMENTS:
-        raise AttachProblem(
-            f"{probe.name}: a {probe.when.value} probe is made inline only",
-            errno=95,
-            hint="use --backend inline",
-        )
-
-
 def _write_adapter(plan: InterceptorPlan, code: Code, entry: int, hook: PlannedHook) -> None:
     """Append the code that will be overwritten, a thunk's head, and the adapter."""
     probe = hook.probe
@@ -126,7 +168,11 @@ def _write_adapter(plan: InterceptorPlan, code: Code, entry: int, hook: PlannedH
     code.raw(bytes(protocol.THUNK.size))
     adapter = code.here
     try:
-        emit_adapter(code, MOMENTS[probe.when], Run(probe.image, entry, probe.cookie, probe.at))
+        run = Run(probe.image, entry, probe.cookie, probe.at)
+        if probe.when.decides:
+            emit_replacement(code, probe.when, run, list(hook.window))
+        else:
+            emit_adapter(code, MOMENTS[probe.when], run)
     except AttachProblem as problem:
         del code.bytes[before:]
         plan.refused[probe.link] = problem
@@ -139,5 +185,5 @@ def _write_adapter(plan: InterceptorPlan, code: Code, entry: int, hook: PlannedH
         inner=hook.overwritten,
         bytes=code.here - adapter,
     )
-    plan.hooks.append(PlannedHook(probe, hook.at, adapter, hook.overwritten, hook.original))
+    plan.hooks.append(replace(hook, adapter=adapter))
     plan.sites_of.setdefault(probe.link, []).append(hook.at)

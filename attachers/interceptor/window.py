@@ -21,8 +21,8 @@ _BELOW_STACK = re.compile(r"\[rsp[^]]* - ")
 _BELOW_FRAME = re.compile(r"\[rbp[^]]* - ")
 
 
-def check_window(function: Function, probe: Probe, *, unwinds: bool, swap: bool) -> tuple[int, int]:
-    """Return where Interceptor writes and how many bytes: whole instructions, filled up with nops.
+def check_window(function: Function, probe: Probe, *, unwinds: bool, swap: bool) -> list[Instruction]:
+    """Return the instructions that Interceptor overwrites: as many as hold a jump, filled up with nops.
 
     `unwinds`: exceptions may pass through the program's functions. `swap`: replaced return addresses were
     allowed all the same.
@@ -30,7 +30,7 @@ def check_window(function: Function, probe: Probe, *, unwinds: bool, swap: bool)
     Raises:
         AttachProblem: the probe would change what the program does (95), or lies inside an instruction (22).
     """
-    if probe.when is When.RETURN:
+    if probe.when is When.RETURN or probe.when.decides:
         _check_return(function, unwinds and not swap)
     window = _window(function, probe.at)
     if window[0].base == "jmp":
@@ -44,7 +44,7 @@ def check_window(function: Function, probe: Probe, *, unwinds: bool, swap: bool)
         raise _refused(function, "it begins with a call, and no exception passes a call that Frida moves")
     if probe.when is When.INSIDE and _uses_red_zone(function):
         raise _refused(function, "it keeps data below the stack pointer, where Frida writes")
-    return window[0].address, window[-1].end - window[0].address
+    return window
 
 
 def _window(function: Function, at: int) -> list[Instruction]:
