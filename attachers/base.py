@@ -8,16 +8,16 @@ ours raise instead of returning negative numbers. A new attach type is one file 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from runtime.errors import AttachProblem, Problem
+from runtime.helpers.custom import CustomHelper, Function
 
 UPROBE, URETPROBE, UPROBE_OVERRIDE, UREPLACE = 6, 7, 1008, 1009
-INTERVAL = 2100
-Helper = Callable[..., int]
-Register = Callable[[int, str, Helper], int]
+SOFTWARE, FIRST_CUSTOM, INTERVAL = 1, 2000, 2100
+Register = Callable[[int, str, Function], int]
 Callback = Callable[[bytes], tuple[int, int]]
 
 
@@ -163,6 +163,10 @@ class Attacher(ABC):
     def register_custom_helpers(self, register: Register) -> None:
         """Offer helpers of this attach type to programs; most have none."""
         del register
+
+    def accept_helpers(self, helpers: Iterable[CustomHelper]) -> None:
+        """Take the helpers that a context knows, for programs that run elsewhere; most need none."""
+        del helpers
 
     def call_attach_specific_function(self, name: str, data: object) -> object:
         """Call something that only this attach type has.

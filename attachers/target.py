@@ -14,7 +14,7 @@ from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
 from attachers.inject.visit import Visitor, target_facts
 from runtime.agent import build, protocol
 from runtime.agent.protocol import Op, SiteState
-from runtime.errors import TargetProblem
+from runtime.errors import AttachProblem, TargetProblem
 from runtime.shm.region import has_ended, process_start
 from runtime.symbols.maps import Memory, read_maps
 from runtime.symbols.modules import Module, modules_of
@@ -77,6 +77,7 @@ class Target:
     _regions: dict[bytes, int] = field(default_factory=dict)
     _rings: dict[tuple[bytes, int], int] = field(default_factory=dict)
     _texts: list[tuple[int, bytes]] = field(default_factory=list)
+    _helpers: dict[int, int] = field(default_factory=dict)
     _memory: Memory | None = None
 
     @classmethod
@@ -228,10 +229,33 @@ class Target:
             )
         return int.from_bytes(reply.payload, "little")
 
+    def place_helper(self, number: int, code: bytes) -> None:
+        """Write a registered helper's machine code into the process, once, for programs attached later."""
+        if number in self._helpers:
+            return
+        module = self.modules[0]
+        arena = self.arena(module.start, module.end, len(code) + 16)
+        at = (arena.base + arena.used + 15) & -16
+        arena.used = at + len(code) - arena.base
+        arena.is_kept = True
+        self.ask([Request(Op.WRITE, struct.pack("<QII", at, arena.used, 1) + code)])
+        self._helpers[number] = at
+
+    def _helper(self, number: int) -> int:
+        if number not in self._helpers:
+            raise AttachProblem(
+                f"helper {number} is no machine code: a program in another process cannot call it",
+                errno=95,
+                hint="register it as MachineCode, or attach to a type that runs in the tracer",
+            )
+        return self._helpers[number]
+
     def resolve(self, session: Session, symbol: str) -> int:
         """Return what a symbol of an image means in this process."""
         if symbol.startswith("agent:"):
             return self.constant("agent_base") + build.symbols()[symbol[6:]]
+        if symbol.startswith("helper:"):
+            return self._helper(int(symbol[7:]))
         if symbol == "process":
             return self.constant("process_page")
         if symbol in ("rseq_offset", "tid_offset"):

@@ -23,6 +23,8 @@ from attachers.patch.thunk import OVERRIDE_FLAG
 from attachers.resolve import find_modules, find_points
 from attachers.target import Target
 from runtime.errors import AttachProblem
+from runtime.helpers.custom import CustomHelper, MachineCode
+from runtime.jit.disasm import vector_use
 from runtime.jit.image import Image
 from runtime.shm.session import Session
 from runtime.symbols.functions import FunctionPoint
@@ -106,6 +108,20 @@ class FunctionAttacher(Attacher):
             others,
             exact=not _WILDCARDS & set(hook.function),
         )
+
+    def accept_helpers(self, helpers: Iterable[CustomHelper]) -> None:
+        """Bring the helpers that are machine code into the process; programs there cannot call any other.
+
+        Raises:
+            AttachProblem: one uses vector registers, which are the program's (22).
+            TargetProblem: the process cannot be reached.
+        """
+        for helper in helpers:
+            if isinstance(helper.function, MachineCode):
+                used = vector_use(helper.function.code)
+                if used:
+                    raise AttachProblem(f"helper {helper.name} uses vector registers at {used}", errno=22)
+                self.target.place_helper(helper.number, helper.function.code)
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
         """Return what would be written for these probes; nothing is changed."""

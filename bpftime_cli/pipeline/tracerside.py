@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from attachers.local import Runner
+from attachers.timer import Timer
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
 from runtime.errors import Problem
@@ -12,7 +14,6 @@ from runtime.lang.script import Script, ScriptProbe
 from runtime.shm.session import Session
 
 TRACER_PROVIDERS = ("begin", "end", "interval")
-REGISTER_ARGUMENTS = 6  # a program's words lie where a C call puts its seventh argument and on
 
 
 class TracerProbes:
@@ -23,9 +24,9 @@ class TracerProbes:
         self._programs = programs
         self._session = session
         self._names = names
-        self._loaded: dict[str, LocalProgram] = {}
+        self._loaded: dict[str, Runner] = {}
         self._cookies: dict[int, int] = {}
-        self._next: list[tuple[int, ScriptProbe]] = []
+        self._timers: list[Timer] = []
 
     def _of(self, provider: str) -> list[ScriptProbe]:
         return [p for p in self.script.probes if p.provider == provider]
@@ -43,37 +44,36 @@ class TracerProbes:
     def start_timers(self) -> None:
         """Start the interval probes' clocks now."""
         now = time.monotonic_ns()
-        self._next = [(now + p.period, p) for p in self._of("interval")]
+        self._timers = [Timer(self._load(p), p.period, now, self._cookie(p)) for p in self._of("interval")]
 
     def fire_timers(self) -> None:
         """Run the interval probes that are due; a late one fires once, then keeps its rhythm."""
-        now = time.monotonic_ns()
-        for index, (due, probe) in enumerate(self._next):
-            if due <= now:
-                self._run(probe)
-                missed = (now - due) // probe.period
-                self._next[index] = (due + (missed + 1) * probe.period, probe)
+        for timer in self._timers:
+            timer.look(time.monotonic_ns())
 
     def wait(self) -> float:
         """Return the seconds until the next interval probe is due; a large number when there is none."""
-        if not self._next:
+        if not self._timers:
             return 3600.0
-        return max(0.0, (min(due for due, _ in self._next) - time.monotonic_ns()) / 1e9)
+        return max(0.0, (min(timer.due for timer in self._timers) - time.monotonic_ns()) / 1e9)
 
     def _run(self, probe: ScriptProbe) -> None:
-        program = self._load(probe.program)
-        words = [self._word(name, probe) for name in program.image.words]
-        program(*([0] * REGISTER_ARGUMENTS), *words)
+        runner = self._load(probe)
+        runner.cookie = self._cookie(probe)
+        error, _ = runner()
+        if error:
+            raise Problem(f"a {probe.provider} probe has no such value", span=probe.span)
 
-    def _word(self, name: str, probe: ScriptProbe) -> int:
-        if name != "cookie":
-            raise Problem(f"a {probe.provider} probe has no '{name}'", span=probe.span)
+    def _cookie(self, probe: ScriptProbe) -> int:
+        """Return the number by which a program tells its full name, 0 where it does not ask."""
+        if "cookie" not in self._load(probe).program.image.words:
+            return 0
         if id(probe) not in self._cookies:
             self._cookies[id(probe)] = self._names.add_probe(probe.name or probe.text)
         return self._cookies[id(probe)]
 
-    def _load(self, name: str) -> LocalProgram:
-        if name not in self._loaded:
-            image = self._programs.image(name, agent().build_kind)
-            self._loaded[name] = LocalProgram(image, self._session.local_symbols())
-        return self._loaded[name]
+    def _load(self, probe: ScriptProbe) -> Runner:
+        if probe.program not in self._loaded:
+            image = self._programs.image(probe.program, agent().build_kind)
+            self._loaded[probe.program] = Runner(LocalProgram(image, self._session.local_symbols()))
+        return self._loaded[probe.program]

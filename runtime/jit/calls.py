@@ -103,6 +103,13 @@ def _direct(site: Site) -> str:
     return site.invoke(name, [_argument(site, letter) for letter in letters])
 
 
+def _custom(site: Site) -> str:
+    """Call a registered helper, a C function: it may change what the calling convention lets it."""
+    number = site.call.helper
+    arguments = [site.arg(n) for n in range(1, site.unit.verified.custom[number] + 1)]
+    return site.unit.call_c(site.code, f"helper:{number}", arguments)
+
+
 def _argument(site: Site, letter: str) -> str:
     if letter == "R":
         return site.unit.address("region")
@@ -126,6 +133,8 @@ def lift(site: Site) -> None:
     emit: Callable[[Site], str] | None = calls_maps.MAPS.get(number) or calls_inline.INLINE.get(number)
     if emit is None and number in DIRECT:
         emit = _direct
+    if emit is None and number in site.unit.verified.custom:
+        emit = _custom
     if emit is None:
         raise Unsupported(f"insn {site.index}: helper bpf_{name_of(number)} ({number}) is not served here")
     result = emit(site)

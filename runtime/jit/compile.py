@@ -64,7 +64,7 @@ def compile_program(
     unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns)
     if build.cheap:
         return _compile(unit)
-    key = cache.image_key(verified, maps, build, (returns, full))
+    key = cache.image_key(verified, maps, build, (returns, full, sorted(verified.custom.items())))
     image = cache.load_image(key)
     if image is None:
         image = _compile(unit)

@@ -84,6 +84,13 @@ class Unit:
         code.add(f"call preserve_mostcc void {function}({text})")
         return "0"
 
+    def call_c(self, code: Code, name: str, arguments: list[str]) -> str:
+        """Call a C function by its symbol; give its result."""
+        ir = self.name_of(name)
+        parameters = ", ".join(["i64"] * len(arguments))
+        self.declarations.setdefault(ir, f"declare dso_local i64 @{ir}({parameters}) nounwind")
+        return code.op(f"call i64 @{ir}({', '.join(f'i64 {one}' for one in arguments)})")
+
     def address(self, name: str, size: int = 8) -> str:
         """Give the address of a symbol as an i64 value."""
         return f"ptrtoint (ptr {self.symbol(name, size)} to i64)"

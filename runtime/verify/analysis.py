@@ -10,6 +10,7 @@ from typing import NoReturn
 from runtime.ebpf.context import LAYOUTS, Layout
 from runtime.ebpf.object import Program
 from runtime.errors import Refused, Span, Unsupported
+from runtime.helpers.table import HELPERS, Helper
 from runtime.maps.spec import MapSpec
 from runtime.types import ContextKind
 from runtime.verify.facts import Facts
@@ -34,7 +35,10 @@ TRAIL = 24  # branches of the path that a refusal tells
 
 @dataclass(slots=True)
 class Analysis:
-    """One verification. `counters`: additions inside loops whose range is wanted."""
+    """One verification. `counters`: additions inside loops whose range is wanted.
+
+    `helpers`: what may be called, by number.
+    """
 
     program: Program
     flow: Flow
@@ -42,6 +46,7 @@ class Analysis:
     facts: Facts = field(default_factory=Facts)
     counters: set[int] = field(default_factory=set)
     layout: Layout | None = None
+    helpers: Mapping[int, Helper] = field(default_factory=lambda: HELPERS)
     idents: int = 1 << 20  # fresh idents for copies; joined states use small ones
     line_starts: list[int] = field(default_factory=list)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.errors import Bug
-from runtime.helpers.table import HELPERS, Arg, Helper, Result, reason_of
+from runtime.helpers.table import Arg, Helper, Result, reason_of
 from runtime.maps.spec import MapSpec
 from runtime.verify.analysis import READ_ONLY, Analysis, forget_results, release
 from runtime.verify.number import const, signed, signed64, unsigned
@@ -72,7 +72,7 @@ def check(a: Analysis, state: State, pc: int, number: int) -> Call:
     Raises:
         Refused: an argument does not fit. Unsupported: the helper cannot be served.
     """
-    helper = HELPERS.get(number)
+    helper = a.helpers.get(number)
     if helper is None:
         a.unsupported(state, pc, reason_of(number))
     if state.lock and number != UNLOCK:
@@ -97,7 +97,7 @@ def check(a: Analysis, state: State, pc: int, number: int) -> Call:
 
 def returned(a: Analysis, state: State, pc: int, number: int) -> State:
     """The state after the call: r0 as the signature says, r1-r5 gone."""
-    helper = HELPERS[number]
+    helper = a.helpers[number]
     out = state.copy()
     if helper.result in _POINTER_RESULTS:
         forget_results(a, out, pc)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from runtime.ebpf.object import Program
+from runtime.helpers.table import HELPERS, Helper
 from runtime.maps.spec import MapSpec
 from runtime.verify import loops
 from runtime.verify.analysis import Analysis
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
 FEW_LOOPS = 1 << 16  # runs of a callback that need no fuel
 
 
-def verify(program: Program, maps: Mapping[str, MapSpec], btf: Btf | None = None) -> Verified:
+def verify(
+    program: Program,
+    maps: Mapping[str, MapSpec],
+    btf: Btf | None = None,
+    helpers: Mapping[int, Helper] | None = None,
+) -> Verified:
     """Prove that a program cannot harm its target, and what the compiler may rely on.
 
     `maps`: all maps that the program refers to, by name. `btf`: types for messages.
+    `helpers`: what may be called besides our own, by number (see `runtime.helpers.custom`).
 
     Raises:
         Refused: the program is not safe; `span` and `trace` say where.
@@ -33,11 +40,13 @@ def verify(program: Program, maps: Mapping[str, MapSpec], btf: Btf | None = None
     flow = scan(program.insns)
     a = Analysis.of(program, flow, maps)
     a.counters = loops.counters(flow)
+    if helpers:
+        a.helpers = {**helpers, **HELPERS}
     Engine(a).run()
-    return _result(a)
+    return _result(a, helpers or {})
 
 
-def _result(a: Analysis) -> Verified:
+def _result(a: Analysis, helpers: Mapping[int, Helper]) -> Verified:
     facts = a.facts
     fuel = loops.unproven(_reached(a), facts.ranges) & facts.visited
     for pc in sorted(fuel):
@@ -48,6 +57,7 @@ def _result(a: Analysis) -> Verified:
     result = next(iter(facts.results)) if len(facts.results) == 1 else None
     stack = {start: 0 for start in a.flow.starts if start in facts.visited}
     stack |= {start: -lowest for start, lowest in facts.stack.items()}
+    called = {call.helper for call in facts.calls.values()}
     return Verified(
         program=a.program,
         accesses=facts.final(),
@@ -60,6 +70,7 @@ def _result(a: Analysis) -> Verified:
         stack=stack,
         warnings=tuple(facts.warnings[pc] for pc in sorted(facts.warnings)),
         r0_constant=result,
+        custom={number: len(helper.args) for number, helper in helpers.items() if number in called},
     )
 
 

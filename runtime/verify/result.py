@@ -75,7 +75,8 @@ class Verified:
     `fuel_edges` (indices of the back jumps, and of `loop` calls that run their callback
     often: each of its runs counts) count down. `stack`: bytes used by each function, keyed by
     its first instruction. `needs`: what attaching must offer (`override`, `retval`, `write`, `stack` …).
-    `r0_constant`: the result when it is always the same.
+    `r0_constant`: the result when it is always the same. `custom`: registered helpers that it calls, with the
+    number of their arguments.
     """
 
     program: Program
@@ -89,3 +90,4 @@ class Verified:
     stack: dict[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     r0_constant: int | None = None
+    custom: dict[int, int] = field(default_factory=dict)
