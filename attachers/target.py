@@ -72,6 +72,7 @@ class Target:
     modules: list[Module] = field(default_factory=list)
     state: int = 0
     head: bytes = b""
+    follow: bool = False  # its fork children are traced as well
     sites: list[SiteEntry] = field(default_factory=list)
     arenas: list[ArenaEntry] = field(default_factory=list)
     _regions: dict[bytes, int] = field(default_factory=dict)

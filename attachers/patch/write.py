@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from attachers.patch.assemble import JUMP, Code, relative
 from attachers.patch.chain import Node, chain, place_of
 from attachers.patch.grace import settle
+from attachers.patch.guard import GUARD_ROOM, emit_guard
 from attachers.patch.hooked import is_hooked
 from attachers.patch.marker import MarkerWords, reads_memory
 from attachers.patch.override import emit_override, emit_replace
@@ -72,7 +73,7 @@ class Writer:
             s.probe.image.uses_faults or reads_memory(s.probe.image.words, s.probe.marker) for s in spots
         )
         images = {s.probe.image.sha256: s.probe.image for s in spots}
-        room = sum(link_size(i) + i.align for i in images.values())
+        room = sum(link_size(i) + i.align + GUARD_ROOM for i in images.values())
         room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
         if not self.target.has_room(module.start, module.end, room):
             settle(self.target)
@@ -81,8 +82,9 @@ class Writer:
         code = Code(start)
         self._entries = {}
         for sha, image in images.items():
-            code.raw(b"\xcc" * (-code.here % image.align))
-            self._entries[sha] = code.here
+            guarded = emit_guard(code, self.target, image)
+            code.raw(b"\x90" * (-code.here % image.align))
+            self._entries[sha] = guarded or code.here
             code.raw(link(image, code.here, lambda symbol: self.target.resolve(self.session, symbol)))
         by_place: dict[int, list[Spot]] = {}
         for spot in spots:

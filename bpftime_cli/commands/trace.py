@@ -20,10 +20,13 @@ from bpftime_cli.commands.tracewords import (
     Duration,
     ExitCode,
     FailOn,
+    Follow,
     Inject,
     Interval,
     MaxEvents,
+    Name,
     Output,
+    Pending,
     ReadyFd,
     ReturnSwap,
     Session,
@@ -31,6 +34,7 @@ from bpftime_cli.commands.tracewords import (
     Text,
     Unsafe,
     Verbose,
+    WaitDlopen,
 )
 from bpftime_cli.commands.words import Colour, Format, NoWarnings, Pids, Quiet
 from bpftime_cli.options import parse_duration, parse_fail_on
@@ -79,6 +83,10 @@ def trace(
     session: Session = "",
     colour: Colour = "auto",
     return_swap: ReturnSwap = False,
+    name: Name = "",
+    follow: Follow = None,
+    pending: Pending = None,
+    wait_dlopen: WaitDlopen = "100ms",
 ) -> int:
     """Compile a script and run it inside the target process."""
     from bpftime_cli.console import Console, standard_output
@@ -112,6 +120,9 @@ AS_GIVEN = (
     "ready_fd",
     "session",
     "colour",
+    "name",
+    "follow",
+    "pending",
 )  # options that are fields of the configuration under the same name
 
 
@@ -126,7 +137,7 @@ def _config(ctx: typer.Context) -> Config:
     program, file, params = _program(values["text"] or [], values["arguments"] or [])
     launched, named = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(values["pid"] or []))
-    _check_targets(values["command"], launched, pids)
+    _check_targets(values["command"], launched, pids, values["name"])
     for option, name, choices, text in CHOICES:
         check_choice(option, values[name], choices, text)
     return Config(
@@ -140,6 +151,7 @@ def _config(ctx: typer.Context) -> Config:
         stages=check_stages(s for s in values["stages"].split(",") if s),
         duration=parse_duration(values["duration"], "--duration"),
         interval=parse_duration(values["interval"], "-i"),
+        wait_dlopen=round(1000 * parse_duration(values["wait_dlopen"], "--wait-dlopen")),
         fail_on=parse_fail_on(values["fail_on"]),
         **{name: values[name] for name in AS_GIVEN},
     )
@@ -194,8 +206,13 @@ def _split(text: str) -> list[str]:
         raise UsageProblem(f"-c: {str(error).lower()}", hint="quote the command as in a shell") from None
 
 
-def _check_targets(command: str, launched: list[str], pids: tuple[int, ...]) -> None:
+def _check_targets(command: str, launched: list[str], pids: tuple[int, ...], name: str = "") -> None:
     from runtime.errors import UsageProblem
 
-    if launched and pids:
-        raise UsageProblem("Cannot use both -c and -p." if command else "Cannot use both -- COMMAND and -p.")
+    words = [
+        word
+        for word, given in (("-c" if command else "-- COMMAND", launched), ("-p", pids), ("--name", name))
+        if given
+    ]
+    if len(words) > 1:
+        raise UsageProblem(f"Cannot use both {words[0]} and {words[1]}.")

@@ -95,3 +95,34 @@ ReturnSwap = Annotated[
         show_default=False,
     ),
 ]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="All own processes of this name; with --follow those that start later too.",
+        show_default=False,
+    ),
+]
+Follow = Annotated[
+    bool | None,
+    typer.Option(
+        "--follow/--no-follow",
+        help="Also what the target forks and becomes. [default: for a launched one]",
+        show_default=False,
+    ),
+]
+Pending = Annotated[
+    bool | None,
+    typer.Option(
+        "--pending/--no-pending",
+        help="Probes wait for libraries not loaded yet. [default: in a launched program]",
+        show_default=False,
+    ),
+]
+WaitDlopen = Annotated[
+    str,
+    typer.Option(
+        "--wait-dlopen", metavar="TIME", help="How long a thread that loads a library waits for its probes."
+    ),
+]

@@ -13,6 +13,7 @@ class Config:
     file: str = "stdin"
     params: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
+    name: str = ""
     command: tuple[str, ...] = ()
     output: str = ""
     format: str = "text"
@@ -53,4 +54,4 @@ class Config:
     @property
     def has_target(self) -> bool:
         """Return whether a process was named or is to be launched."""
-        return bool(self.pids or self.command)
+        return bool(self.pids or self.command or self.name)

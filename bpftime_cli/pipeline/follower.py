@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attachers.hooks import watch_execs
+from attachers.hooks import watch_execs, watch_loads
 from attachers.inject.entering import enter, is_held, loader_is_done, outside
 from attachers.inject.execs import hold_at_start, loses_rights, seize
 from attachers.inject.frames import Request
@@ -19,6 +19,7 @@ from attachers.target import Target
 from runtime.agent.protocol import KnockReason, Op, SiteState
 from runtime.errors import Problem
 from runtime.shm.desk import Knock
+from runtime.shm.region import stack_start
 
 if TYPE_CHECKING:
     from bpftime_cli.pipeline.processes import Processes, Traced
@@ -100,11 +101,22 @@ class Follower:
             fresh = self._all.add(target)
             fresh.is_followed = True
             return fresh
-        known.is_followed = True
+        known.is_followed = target.follow = True
         known.target.close()
         known.target, known.attacher = target, self._all.attacher_of(target)
-        known.seen, known.unloading = set(), False
+        known.seen, known.unloading, known.stack = set(), False, stack_start(target.pid)
         return known
+
+    def enter_running(self, target: Target) -> None:
+        """Probe a program that runs already and is one of ours from now on.
+
+        Raises:
+            Problem: it cannot be reached.
+        """
+        traced = self.take_up(target)
+        watch_loads(target, self._all.session, self._all.config.wait_dlopen, starting=False)
+        target.refresh()
+        self._arm(traced)
 
     # --- libraries ---
 
@@ -133,7 +145,10 @@ class Follower:
                 self.watch(traced)
             self._all.arm(traced)
         except Problem as problem:
-            self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
+            if traced.is_followed:
+                self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
+            else:
+                self._all.console.warn([problem])
 
     # --- the agent preloaded ---
 

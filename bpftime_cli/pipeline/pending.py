@@ -30,7 +30,8 @@ class Pending:
         """
         if id(probe) in self._came or traced.is_followed:
             return True
-        if not isinstance(problem, NotMapped) or not self._config.waits_for_libraries:
+        may_come = isinstance(problem, NotMapped) or "*" in probe.parts[0]
+        if not may_come or not self._config.waits_for_libraries:
             return False
         if id(probe) not in self._waiting:
             self._waiting[id(probe)] = self._tell(probe, problem)

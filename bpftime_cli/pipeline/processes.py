@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attachers.backend import make_attacher
+from attachers.hooks import watch_loads
 from attachers.inject.entering import enter, is_held, loader_is_done, outside
 from attachers.inject.frames import Request
 from attachers.inject.preload import Doorbell, Mailbox, environment, wait_for_agent
@@ -21,9 +22,11 @@ from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.follower import Follower
+from bpftime_cli.pipeline.watcher import Watcher, named
 from runtime.agent.protocol import Op
 from runtime.errors import Problem, TargetProblem, UsageProblem
 from runtime.shm.desk import Desk, Knock
+from runtime.shm.region import stack_start
 from runtime.shm.session import Session
 
 END_GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a launched program
@@ -35,6 +38,7 @@ class Traced:
 
     `seen`: start addresses of the modules whose probes are armed or do not exist. `unloading`: libraries are
     just going: nothing may be written. `is_followed`: it was started by a traced one, or is one anew.
+    `stack`: where its stack starts, which tells one program from the next.
     """
 
     target: Target
@@ -46,6 +50,7 @@ class Traced:
     seen: set[int] = field(default_factory=set)
     unloading: bool = False
     is_followed: bool = False
+    stack: int = 0
 
 
 class Processes:
@@ -64,6 +69,7 @@ class Processes:
         self.desk = Desk(session.region)
         self.arm: Callable[[Traced], int] = lambda _: 0
         self.follower = Follower(self)
+        self.watcher = Watcher(self)
 
     # --- in ---
 
@@ -75,7 +81,9 @@ class Processes:
             CannotRun: the command does not exist or cannot be executed.
         """
         for pid in self.config.pids:
-            self.add(self._open_running(pid))
+            self._watch_loads(self.add(self._open_running(pid)))
+        if self.config.name:
+            self._open_named(self.config.name)
         if self.config.command:
             self._launch()
         if self.config.follows and not self.are_preloaded:
@@ -95,9 +103,38 @@ class Processes:
         target.channel = Visitor(pid)
         return target
 
+    def _open_named(self, name: str) -> None:
+        """Open all processes of a name.
+
+        Raises:
+            TargetProblem: there is none, or none can be reached.
+        """
+        problem = TargetProblem(
+            f"no process of yours is called '{name}'",
+            hint="bpftime list --processes shows yours; with --follow bpftime waits for one to start",
+        )
+        for pid in named(name):
+            try:
+                self._watch_loads(self.add(self._open_running(pid)))
+            except TargetProblem as reason:
+                problem = reason
+                self.console.note(f"process {pid}: {reason}", 1)
+        if not self.traced and not self.config.follows:
+            raise problem
+
+    def _watch_loads(self, traced: Traced) -> None:
+        """Let a running process tell of libraries, where probes wait for such."""
+        if not self.config.waits_for_libraries:
+            return
+        if not watch_loads(traced.target, self.session, self.config.wait_dlopen, starting=False):
+            text = f"{traced.target.pid} has no loader that could be watched: it is statically linked"
+            self.console.warn([TargetProblem(text, hint="probes of its own functions need no --pending")])
+        traced.target.refresh()
+
     def add(self, target: Target) -> Traced:
         """Take up a process."""
-        traced = Traced(target, self.attacher_of(target))
+        target.follow = self.config.follows
+        traced = Traced(target, self.attacher_of(target), stack=stack_start(target.pid))
         try:
             traced.pidfd = os.pidfd_open(target.pid)
         except OSError:
@@ -181,6 +218,7 @@ class Processes:
         """Serve whoever has knocked: programs that were started, libraries that were loaded."""
         if self._doorbell.has_rung():
             self.follower.serve()
+        self.watcher.look()
 
     def poll(self) -> bool:
         """Look who has ended; returns whether the trace goes on.
@@ -189,10 +227,12 @@ class Processes:
         process does. Without any process it goes on.
         """
         for traced in self.traced:
-            if not traced.gone and self._has_ended(traced):
+            if (traced.is_child or not traced.gone) and self._has_ended(traced):
                 traced.gone = True
         if self.child and not self.config.pids:
             return self.child_status is None
+        if self.config.name and self.config.follows:
+            return True
         return not self.traced or any(not t.gone for t in self.traced)
 
     def _has_ended(self, traced: Traced) -> bool:

@@ -32,6 +32,15 @@ def process_start(pid: int) -> int:
     return int(text.rpartition(")")[2].split()[19])
 
 
+def stack_start(pid: int) -> int:
+    """Return field 28 of `/proc/PID/stat`, which changes when it becomes another program; 0 if unknown."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return int(text.rpartition(")")[2].split()[25])
+
+
 def has_ended(pid: int) -> bool:
     """Return whether a process is gone, or its end only waits to be collected (state Z of proc(5))."""
     try:
