@@ -9,7 +9,7 @@ at: `r_debug.r_brk` of <link.h>, `_dl_debug_state` in glibc and musl. Nothing of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from attachers.patch.apply import HOOK_LINK
 from attachers.patch.chain import chain
@@ -21,12 +21,13 @@ from runtime.agent.protocol import SiteState
 from runtime.errors import ObjectProblem
 from runtime.jit.image import Image, Relocation
 from runtime.shm.session import Session
-from runtime.symbols.elf import FUNC, Symbol
+from runtime.symbols.elf import FUNC, ElfFile, Symbol
 from runtime.symbols.modules import Module
 from runtime.types import ContextKind
 
 LOADERS = ("ld-linux", "ld-musl", "libc.so", "ld.so", "ld-")
 BREAK = "_dl_debug_state"
+DEBUG = ("_r_debug", "_dl_debug_addr")
 # name → how its arguments name the program; see `on_exec` in desk.c
 EXECS = {"execve": 0, "execveat": 1, "fexecve": 2}
 
@@ -101,7 +102,7 @@ def watch_execs(target: Target, session: Session) -> None:
         [
             (module, function, _exec_image(EXECS[function.name]))
             for module in target.modules
-            for function in _named(module, EXECS)
+            for function in _named(module.elf, tuple(EXECS))
         ],
     )
 
@@ -114,24 +115,30 @@ def is_hook(link: int) -> bool:
 def _loader(target: Target) -> tuple[Module, Symbol] | None:
     for module in target.modules:
         if module.path.rpartition("/")[2].startswith(LOADERS):
-            function = next(iter(_named(module, (BREAK,))), None)
+            function = next(iter(_named(module.elf, (BREAK,))), None)
             if function is not None:
                 return module, function
     return None
 
 
-def _named(module: Module, names: Iterable[str]) -> list[Symbol]:
+@lru_cache(maxsize=64)
+def _named(elf: ElfFile, names: tuple[str, ...]) -> tuple[Symbol, ...]:
     """Return one function for each address that bears one of these names."""
     try:
-        found = {s.value: s for s in module.elf.functions if s.name in names and s.kind == FUNC}
+        found = {s.value: s for s in elf.functions if s.name in names and s.kind == FUNC}
     except ObjectProblem:
-        return []
-    return list(found.values())
+        return ()
+    return tuple(found.values())
+
+
+@lru_cache(maxsize=8)
+def _data(elf: ElfFile) -> tuple[Symbol, ...]:
+    return tuple(s for s in elf.symbols() if s.name in DEBUG)
 
 
 def _debug_of(module: Module) -> tuple[int, int]:
     """Return the address of the loader's `struct r_debug`, or of a pointer to it (musl), 0 for none."""
-    for symbol in module.elf.symbols():
+    for symbol in _data(module.elf):
         if symbol.name == "_r_debug":
             return module.bias + symbol.value, 0
         if symbol.name == "_dl_debug_addr":

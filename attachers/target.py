@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -136,20 +137,15 @@ class Target:
         self.sites = _sites(raw)
         raw = self.memory.read(self.state + protocol.STATE_ARENAS, protocol.MAX_ARENAS * 32)
         self.arenas = []
-        for i in range(len(raw) // 32):
+        for i in _used(raw, 32, 0):
             entry = protocol.ARENA.unpack(raw, 32 * i)
-            if entry["base"]:
-                self.arenas.append(
-                    ArenaEntry(
-                        i, entry["base"], entry["code_bytes"], entry["code_used"], bool(entry["spare"])
-                    )
-                )
+            self.arenas.append(
+                ArenaEntry(i, entry["base"], entry["code_bytes"], entry["code_used"], bool(entry["spare"]))
+            )
         raw = self.memory.read(self.state + protocol.STATE_REGIONS, protocol.MAX_REGIONS * 48)
         self._regions, self._rings = {}, {}
-        for i in range(len(raw) // 48):
+        for i in _used(raw, 48, 16):
             entry = protocol.STATE_REGION.unpack(raw, 48 * i)
-            if not entry["base"]:
-                continue
             session = protocol.STATE_REGION.text(raw, "session", 48 * i)
             if entry["offset"]:
                 self._rings[session, entry["offset"]] = entry["base"]
@@ -392,6 +388,12 @@ class Target:
         if self._memory is not None:
             self._memory.close()
             self._memory = None
+
+
+def _used(table: bytes, size: int, base: int) -> Iterator[int]:
+    """Give the numbers of the entries whose address, at `base` in each, is set."""
+    empty = bytes(8)
+    return (i for i in range(len(table) // size) if table[size * i + base : size * i + base + 8] != empty)
 
 
 def _overlay(code: bytearray, base: int, at: int, data: bytes) -> None:

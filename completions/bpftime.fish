@@ -33,6 +33,10 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -l ready-fd -x -d 'Wr
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l session -x -a '(__bpftime_dynamic session)' -d 'Name of the session.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l color -x -a 'auto always never' -d 'auto, always or never.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l allow-return-swap -d 'Allow replaced return addresses where nothing else works.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l name -x -d 'All own processes of this name; with --follow those that start later too.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l follow -l no-follow -d 'Also what the target forks and becomes. [default: for a launched one]'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l pending -l no-pending -d 'Probes wait for libraries not loaded yet. [default: in a launched program]'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l wait-dlopen -x -d 'How long a thread that loads a library waits for its probes.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -F
 complete -c bpftime -n __fish_use_subcommand -a load -d 'Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed)'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from attachers.patch.assemble import JUMP, Code, relative
@@ -45,7 +47,7 @@ class Writer:
     spots: list[Spot]
     _armed: dict[int, SiteEntry] = field(default_factory=dict)
     _slots: dict[int, int] = field(default_factory=dict)
-    _free_slots: list[int] = field(default_factory=list)
+    _free_slots: Iterator[int] = field(default_factory=lambda: iter(()))
     _entries: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,7 @@ class Writer:
         self._armed = {s.at: s for s in sites if s.state == SiteState.ARMED and not is_hooked(s)}
         self._slots = {s.at: s.index for s in sites if s.state != SiteState.FREE and not is_hooked(s)}
         unused = [s.index for s in sites if s.state == SiteState.FREE]
-        self._free_slots = list(range(protocol.MAX_SITES - 1, len(sites) - 1, -1)) + unused[::-1]
+        self._free_slots = itertools.chain(unused, range(len(sites), protocol.MAX_SITES))
 
     def write(self) -> None:
         """Put code, sites and unwind entries into the plan; what cannot be done there is refused in it.
@@ -256,7 +258,8 @@ class Writer:
         """Return the slot of the site table for an address: its old one, else a free one."""
         if address in self._slots:
             return self._slots[address]
-        if not self._free_slots:
+        slot = next(self._free_slots, None)
+        if slot is None:
             raise TargetProblem(f"the process has more than {protocol.MAX_SITES} sites")
-        self._slots[address] = self._free_slots.pop()
-        return self._slots[address]
+        self._slots[address] = slot
+        return slot

@@ -54,6 +54,7 @@ def sources(folder: Path = FOLDER) -> list[Path]:
     return sorted([*folder.glob("*.c"), *folder.glob("*.h")])
 
 
+@cache
 def source_hash(folder: Path = FOLDER) -> str:
     """Return the first 19 hex digits of the sources' sha1: what the library and its state carry.
 
@@ -106,6 +107,7 @@ def compile_agent(folder: Path, out: Path) -> None:
         made.replace(out)
 
 
+@cache
 def library() -> Path:
     """Return the agent's file, rebuilt first when this is a source tree whose C files have changed.
 

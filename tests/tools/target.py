@@ -31,10 +31,10 @@ def _folder() -> Path:
 
 
 @cache
-def build(name: str, *flags: str, as_name: str = "") -> Path:
+def build(name: str, *flags: str, as_name: str = "", compiler: str = "") -> Path:
     """The program built from `tests/targets/NAME`; `as_name` is its file name, else NAME."""
     source = _source(name)
-    command = [COMPILERS[source.suffix], *COMMON, *flags]
+    command = [compiler or COMPILERS[source.suffix], *COMMON, *flags]
     mark = hashlib.sha256(" ".join(command).encode() + b"\0" + source.read_bytes()).hexdigest()[:16]
     place = _folder() / mark / (as_name or name)
     if not place.exists():
