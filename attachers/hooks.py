@@ -83,11 +83,21 @@ def watch_loads(target: Target, session: Session, wait_ms: int, *, starting: boo
         return False
     values = {"debug": debug, "debug_slot": slot, "wait_ms": wait_ms, "started": 0 if starting else 1}
     for name, value in values.items():
-        field = protocol.HOOKS.fields[name]
-        place = target.state + protocol.STATE_HOOKS + field.offset
-        target.memory.write(place, value.to_bytes(field.size, "little"))
+        _set(target, name, value)
     _place(target, session, [(module, function, _load_image())])
     return True
+
+
+def watch_unloads(target: Target) -> None:
+    """Let the process tell us also before it unloads: there are probes in libraries that came later."""
+    _set(target, "watches", 1)
+
+
+def _set(target: Target, name: str, value: int) -> None:
+    field = protocol.HOOKS.fields[name]
+    target.memory.write(
+        target.state + protocol.STATE_HOOKS + field.offset, value.to_bytes(field.size, "little")
+    )
 
 
 def watch_execs(target: Target, session: Session) -> None:

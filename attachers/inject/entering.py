@@ -15,8 +15,10 @@ from runtime.shm.region import pid_namespace, process_start
 from runtime.shm.session import Session
 
 
-def enter(tracee: Tracee, session: Session, wait_ms: int) -> Target:
+def enter(tracee: Tracee, session: Session, wait_ms: int, *, follow: bool) -> Target:
     """Bring the agent into a program that we hold at its first instruction.
+
+    `wait_ms`: how long a thread that loads a library waits for us. `follow`: fork children are traced too.
 
     A dynamic program runs on and knocks when its loader is done; a static one stays held: it has no loader.
 
@@ -25,7 +27,7 @@ def enter(tracee: Tracee, session: Session, wait_ms: int) -> Target:
     """
     visitor = Visitor(tracee.pid, held=tracee)
     try:
-        target = Target(tracee.pid, visitor, process_start(tracee.pid))
+        target = Target(tracee.pid, visitor, process_start(tracee.pid), follow=follow)
         target.refresh()
         target.map_session(session)
         dynamic = watch_loads(target, session, wait_ms, starting=True)

@@ -293,7 +293,12 @@ def _remove(
 
 
 def _check_removed(target: Target, emptied: list[SiteEntry], statuses: tuple[int, ...]) -> None:
-    changed = [s for s, status in zip(emptied, statuses, strict=True) if status]
+    changed = []
+    for site in (s for s, status in zip(emptied, statuses, strict=True) if status):
+        if target.memory.read(site.at, site.width) == site.live[: site.width]:
+            free(target, site)  # its library was loaded anew, without our jump
+        else:
+            changed.append(site)
     if changed:
         raise AttachProblem(
             f"{len(changed)} places in {target.pid} were changed by somebody else and stay as they are",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attachers.hooks import watch_execs, watch_loads
+from attachers.hooks import watch_execs, watch_loads, watch_unloads
 from attachers.inject.entering import enter, is_held, loader_is_done, outside
 from attachers.inject.execs import hold_at_start, loses_rights, seize
 from attachers.inject.frames import Request
@@ -78,7 +78,7 @@ class Follower:
             self._all.desk.answer(knock)  # it says that it has failed, and waits to be let go
             return
         self._all.desk.free(knock)
-        traced = self.take_up(enter(tracee, self._all.session, self._all.config.wait_dlopen))
+        traced = self.take_up(enter(tracee, self._all.session, self._all.config.wait_dlopen, follow=True))
         if is_held(traced.target):
             self._arm(traced)
             self._all.let_go(traced)
@@ -130,7 +130,9 @@ class Follower:
             loader_is_done(traced.target, tid)
         traced.unloading = False
         forget_unloaded(traced)
-        self._arm(traced)
+        started = bool(traced.seen)
+        if self._arm(traced) and started:
+            watch_unloads(traced.target)
         if isinstance(traced.target.channel, Visitor):
             traced.target.channel.tid = 0
 
@@ -139,16 +141,18 @@ class Follower:
         watch_execs(traced.target, self._all.session)
         traced.target.refresh()
 
-    def _arm(self, traced: Traced) -> None:
+    def _arm(self, traced: Traced) -> int:
+        """Probe what is there; returns how many places were armed."""
         try:
             if self._all.config.follows and not self._all.are_preloaded:
                 self.watch(traced)
-            self._all.arm(traced)
+            return self._all.arm(traced)
         except Problem as problem:
             if traced.is_followed:
                 self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
             else:
                 self._all.console.warn([problem])
+        return 0
 
     # --- the agent preloaded ---
 

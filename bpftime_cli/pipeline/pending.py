@@ -55,10 +55,14 @@ class Pending:
         self._waiting.pop(id(probe), None)
 
     def check(self) -> None:
-        """Refuse to call a trace good that has ended without ever placing a probe.
+        """Refuse to call a trace good that never placed a probe; where waiting was asked for, only tell it.
 
         Raises:
             AttachProblem: no library that a probe names was loaded.
         """
-        if self._waiting and not self._came:
-            raise next(iter(self._waiting.values()))
+        if not self._waiting or self._came:
+            return
+        problem = next(iter(self._waiting.values()))
+        if self._config.pending is None:
+            raise problem
+        self._console.warn([problem])

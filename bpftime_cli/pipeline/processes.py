@@ -29,6 +29,7 @@ from runtime.shm.desk import Desk, Knock
 from runtime.shm.region import stack_start
 from runtime.shm.session import Session
 
+UNLOAD_PATIENCE = 0.5  # seconds that an unloading may take
 END_GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a launched program
 
 
@@ -155,7 +156,14 @@ class Processes:
             if started.tracee is None:
                 traced = self._open_preloaded()
             else:
-                traced = self.add(enter(started.tracee, self.session, self.config.wait_dlopen))
+                traced = self.add(
+                    enter(
+                        started.tracee,
+                        self.session,
+                        self.config.wait_dlopen,
+                        follow=self.config.follows,
+                    )
+                )
                 self._wait_for_loader(traced)
         except Problem:
             self.stop_child()
@@ -248,6 +256,7 @@ class Processes:
 
     def detach(self) -> None:
         """Take our probes out of every process that still runs; what cannot be reached is said."""
+        self._wait_for_unloading()
         self.desk.close()
         for traced in self.traced:
             self.let_go(traced)
@@ -259,6 +268,13 @@ class Processes:
                 if traced.target.is_alive:
                     self.console.warn([f"process {traced.target.pid} keeps its probes: {problem}"])
         self._detach_children()
+
+    def _wait_for_unloading(self) -> None:
+        """Wait until no process is in the middle of unloading: its code may vanish under our hands."""
+        deadline = time.monotonic() + UNLOAD_PATIENCE
+        while any(t.unloading and not t.gone for t in self.traced) and time.monotonic() < deadline:
+            self._doorbell.wait(0.005)
+            self.follower.serve()
 
     def cancel(self) -> None:
         """End a launched program that has not been let go yet: nothing of it runs."""

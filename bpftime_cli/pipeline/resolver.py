@@ -8,6 +8,8 @@ from runtime.errors import Problem
 from runtime.symbols.functions import name_at
 from runtime.symbols.modules import Module, modules_of
 
+UNLOADED = 64  # modules of a process that are remembered after they were unloaded
+
 
 class Names:
     """Answers decoders; keeps each process's modules, so that names outlive the process."""
@@ -25,8 +27,10 @@ class Names:
         return self._cookies[name]
 
     def remember(self, pid: int, modules: list[Module]) -> None:
-        """Keep the modules of a process for later."""
-        self._modules[pid] = modules
+        """Keep the modules of a process for later; those that were unloaded meanwhile, behind the others."""
+        now = {(m.path, m.start) for m in modules}
+        gone = [m for m in self._modules.get(pid, ()) if (m.path, m.start) not in now]
+        self._modules[pid] = [*modules, *gone[-UNLOADED:]]
 
     def probe_name(self, cookie: int) -> str:
         """Return the name of the probe with an attach cookie."""
