@@ -15,6 +15,7 @@ from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import covering
 from runtime.symbols.modules import Module
 from runtime.symbols.notes import Marker, markers_of
+from runtime.symbols.operands import MOST, operands_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ def _probe(module: Module, marker: Marker, image: Image, session: bytes) -> Prob
         session,
         marker=marker,
     )
+
+
+def too_many_arguments(probes: list[Probe]) -> list[str]:
+    """Return a line for each marker that has more arguments than can be used."""
+    counts = {p.marker.full_name: len(operands_of(p.marker.arguments)) for p in probes if p.marker}
+    return [
+        f"usdt {name} has {n} arguments: only the first {MOST} can be used"
+        for name, n in counts.items()
+        if n > MOST
+    ]
 
 
 def unknown_marker(files: list[ElfFile], text: MarkerText) -> AttachProblem:

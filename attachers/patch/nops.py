@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.function import Function
 from attachers.patch.holes import Holes
 from attachers.patch.plan import Probe
-from attachers.patch.site import Place, fitting
+from attachers.patch.site import Place, choose_exit, fitting
 from runtime.errors import AttachProblem
 from runtime.symbols.elf import ElfFile
 
+EFFECTLESS = ("nop", "test", "cmp")  # they change the flags at most, which no marker tells of
 MOST_ENTRIES = 1024  # of a jump table
 _RIP = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
 _FAR_BRANCH = re.compile(rb"(?:\x0f[\x80-\x8f]|\xe9)(?=(.{4}))", re.S)
@@ -46,12 +48,12 @@ def choose_nop(
     place = _behind(function, index, holes, landings)
     if place is None:
         holes.barred = early
-        place = _before(function, index, holes, landings)
+        place = _at_return(function, index, holes, landings) or _before(function, index, holes, landings)
     if place is None:
         raise AttachProblem(
             f"no room for a jump at {_name(probe)} in {function.name or 'a function without a name'}",
             errno=28,
-            hint="code around it is jumped to from elsewhere; probe the function that holds it",
+            hint="its nop is one byte long, and its neighbours have no room either; probe the function instead",
         )
     return place
 
@@ -61,10 +63,10 @@ def _name(probe: Probe) -> str:
 
 
 def _behind(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:
-    """Return the nop itself, or the first other instruction behind it, if only the nop leads there."""
+    """Return the nop itself, or an instruction behind it, if only the nop leads there with the same state."""
     candidates = [function.instructions[index]]
     for following in function.instructions[index + 1 :]:
-        if candidates[-1].base != "nop" or landings.has(following.address):
+        if candidates[-1].base not in EFFECTLESS or landings.has(following.address):
             break
         candidates.append(following)
     for wide in (True, False):
@@ -73,6 +75,17 @@ def _behind(function: Function, index: int, holes: Holes, landings: _Landings) -
             if place:
                 return place
     return None
+
+
+def _at_return(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:
+    """Return the site of a `ret` right behind the nop, with its padding or what leads to it."""
+    following = function.instructions[index + 1 : index + 2]
+    if not following or not following[0].is_return or landings.has(following[0].address):
+        return None
+    try:
+        return replace(choose_exit(function, following[0], holes), is_late=True)
+    except AttachProblem:
+        return None
 
 
 def _before(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:

@@ -22,6 +22,7 @@ EXAMPLES = """List programs, maps and links of all sessions, or the probes that 
 bpftime list                                sessions, programs, maps, links; cleans up after killed tracers
 bpftime list 'uprobe:libc.so.6:*malloc*'    probes, ready to paste
 bpftime list 'uprobe:*:SSL_*' -p 4242       among the files that a process has mapped
+bpftime list -v 'usdt:libpython*:*' -p 4242 markers, with the types of their arguments
 bpftime list --processes                    what may be traced
 """
 

@@ -9,7 +9,7 @@ from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.interceptor.plan import InterceptorPlan
 from attachers.patch.plan import AttachPlan, Probe
 from attachers.uprobe import Hook
-from attachers.usdt import MarkerText
+from attachers.usdt import MarkerText, too_many_arguments
 from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
@@ -104,6 +104,7 @@ class Arming:
         if probe.provider == "usdt":
             session = traced.attacher.session.region.id
             found = resolve_markers(traced.target, session, MarkerText.of(probe.parts), image)
+            self.console.warn([*map(Problem, too_many_arguments(found))])
             return [place for place in found if place.module.start not in traced.seen]
         return traced.attacher.resolve(self._hook(probe, image), traced.seen)
 

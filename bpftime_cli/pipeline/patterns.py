@@ -17,9 +17,13 @@ from runtime.symbols.modules import modules_of
 from runtime.symbols.paths import exists, is_file
 
 PROVIDERS = {"uprobe": "uprobe", "u": "uprobe", "uretprobe": "uretprobe", "ur": "uretprobe"}
+MARKERS = ("usdt", "U")
 KERNEL = ("kprobe", "kretprobe", "kfunc", "kretfunc", "fentry", "fexit", "rawtracepoint", "iter")
 TRACER = ("BEGIN", "END", "interval:ms:", "interval:s:")
-FORMS = "uprobe:BINARY:FUNCTION, both with wildcards: bpftime list 'uprobe:libc.so.6:*malloc*'"
+FORMS = (
+    "uprobe:BINARY:FUNCTION or usdt:BINARY:PROVIDER:NAME, all with wildcards: "
+    "bpftime list 'uprobe:libc.so.6:*malloc*'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
     provider, _, rest = pattern.partition(":")
     if provider in KERNEL:
         raise Problem(f"{provider} probes need the kernel; bpftime traces user space", hint=f"list {FORMS}")
+    if provider in MARKERS and rest:
+        from bpftime_cli.pipeline.markers import marker_text, show_markers  # lazy: its rows are others
+
+        text = marker_text(rest)
+        show_markers(_files(text.binary, pids), text, options, console)
+        console.out.flush()
+        return 0
     if provider not in PROVIDERS or not rest:
         raise UsageProblem(f"wrong pattern: '{pattern}'", hint=f"write {FORMS}")
     binary, _, function = rest.rpartition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -124,3 +125,28 @@ def test_errors_say_what_there_is(program: str, texts: list[str]) -> None:
     said = done.stderr.decode()
     assert all(text in said for text in texts), said
     assert "Traceback" not in said
+
+
+def test_list_shows_every_name_once_with_its_types() -> None:
+    path = build("markers")
+    plain = bpftime("list", f"usdt:{path}:app:*")
+    names = [line.rpartition(":")[2] for line in plain.stdout.decode().splitlines()]
+    assert len(names) == len(set(names)) == 15
+    assert names == sorted(names)
+    rows = bpftime("list", "-f", "json", f"usdt:{path}:spread").stdout
+    assert json.loads(rows) == {
+        "kind": "probe",
+        "probe": f"usdt:{path}:app:spread",
+        "sites": 2,
+        "counter": True,
+        "arguments": ["int32", "int32"],
+    }
+    assert b"int32, int64, uint64" in bpftime("list", "-v", f"usdt:{path}:app:plain").stdout
+
+
+def test_list_looks_into_what_a_process_has_mapped() -> None:
+    with Running(build("markers"), "1") as target:
+        done = bpftime("list", "usdt:*:app:t*", "-p", str(target.pid))
+        assert done.stdout.decode() == f"usdt:{build('markers')}:app:twelve\n"
+        missing = bpftime("list", "usdt:*:nothing:t*", "-p", str(target.pid))
+        assert (missing.returncode, missing.stdout) == (1, b"")
