@@ -11,9 +11,10 @@ from attachers.target import Target
 from runtime.agent.protocol import Op
 from runtime.errors import AttachProblem, ObjectProblem, alternatives
 from runtime.symbols.elf import ElfFile
-from runtime.symbols.functions import FunctionPoint, find, name_at, ranges_of
+from runtime.symbols.functions import FunctionPoint, find, name_at
 from runtime.symbols.modules import Module
 from runtime.symbols.paths import exists, is_file
+from runtime.symbols.ranges import ranges_of
 
 
 class NotMapped(AttachProblem):

@@ -53,7 +53,7 @@ def choose_nop(
         raise AttachProblem(
             f"no room for a jump at {_name(probe)} in {function.name or 'a function without a name'}",
             errno=28,
-            hint="its nop is one byte long, and its neighbours have no room either; probe the function instead",
+            hint="its nop is one byte long and its neighbours have no room: probe the function instead",
         )
     return place
 

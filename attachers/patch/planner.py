@@ -25,9 +25,10 @@ from attachers.target import Target
 from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem
 from runtime.shm.session import Session
-from runtime.symbols.functions import bodies_in, ranges_of
+from runtime.symbols.functions import bodies_in
+from runtime.symbols.gotable import is_go
 from runtime.symbols.modules import Module
-from runtime.symbols.ranges import FunctionRanges
+from runtime.symbols.ranges import FunctionRanges, ranges_of
 
 TAIL = 32  # bytes read behind a function
 MANY = 32  # probes from which on a module's code is read at once
@@ -160,7 +161,7 @@ class Planner:
     def _choose_return(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
         reason: AttachProblem | None = None
         # Around the whole call where a call may be decided before the body: no exit of the body would see it.
-        methods = [self._exits, self._through]
+        methods = [self._exits] if is_go(probe.module.elf) else [self._exits, self._through]
         for method in reversed(methods) if self._is_overridden(function) else methods:
             try:
                 spots = method(probe, function, holes)
@@ -169,6 +170,8 @@ class Planner:
                 continue
             if spots:
                 return spots
+        if is_go(probe.module.elf):
+            raise reason or _returns_of_go(function)
         if self.swap and function.name not in NEVER and (function.returns or function.leaves):
             holes.barred = self._exit_sites
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, swap=True)]
@@ -276,6 +279,15 @@ class Planner:
         padding = Function("", end, b"", tail).padding
         if padding >= 5:
             holes.add(end, padding)
+
+
+def _returns_of_go(function: Function) -> AttachProblem:
+    """Go moves its stacks and reads all return addresses on them: no frame of ours may lie between its own."""
+    return AttachProblem(
+        f"the returns of {function.name} cannot be probed in place, and Go allows no other way",
+        errno=95,
+        hint="probe its entry, or one of its instructions: FUNCTION+OFFSET",
+    )
 
 
 def _decision(probe: Probe, function: Function, holes: Holes) -> Spot:

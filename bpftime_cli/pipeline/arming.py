@@ -17,9 +17,11 @@ from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
+from runtime.ebpf.context import GO_REGISTERS
 from runtime.errors import AttachProblem, Problem, Problems, TargetProblem
 from runtime.jit.image import Image
 from runtime.lang import Script, ScriptProbe
+from runtime.symbols.gotable import is_go
 
 ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "usdt": UPROBE}
 LISTED = 3  # refused places that are told one by one
@@ -93,7 +95,8 @@ class Arming:
             for one in found:
                 link = len(spans) + 1
                 spans[link] = probe
-                probes.append(replace(one, link=link, cookie=self._cookie(probe, one)))
+                image = self._image_of_go(probe, traced) if is_go(one.module.elf) else one.image
+                probes.append(replace(one, link=link, cookie=self._cookie(probe, one), image=image))
         if problems:
             raise problems[0] if len(problems) == 1 else Problems(problems)
         traced.seen |= {m.start for m in traced.target.modules}
@@ -107,6 +110,10 @@ class Arming:
             self.console.warn([*map(Problem, too_many_arguments(found))])
             return [place for place in found if place.module.start not in traced.seen]
         return traced.attacher.resolve(self._hook(probe, image), traced.seen)
+
+    def _image_of_go(self, probe: ScriptProbe, traced: Traced) -> Image:
+        """Return a program for functions of Go, which get their arguments in other registers."""
+        return self.programs.image(probe.program, traced.target.build_kind, GO_REGISTERS)
 
     def _hook(self, probe: ScriptProbe, image: Image) -> Hook:
         *binary, function = probe.parts

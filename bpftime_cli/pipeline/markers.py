@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from attachers.usdt import MarkerText, find_markers, unknown_marker
 from bpftime_cli.console import Console
 from bpftime_cli.render.json import value_json
+from runtime.events import Value
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.notes import Marker
 from runtime.symbols.operands import operands_of
@@ -42,7 +43,7 @@ def show_markers(
         raise unknown_marker([elf for _, elf in files], text)
     if form == "json":
         for row in rows:
-            about = {
+            about: Value = {
                 "kind": "probe",
                 "probe": row.probe,
                 "sites": row.sites,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.ebpf.object import Object
 from runtime.errors import Problem
 from runtime.jit.image import Image
@@ -26,7 +27,7 @@ class Programs:
         self.object = obj
         self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
         self._verified: dict[str, Verified] = {}
-        self._images: dict[tuple[str, str], Image] = {}
+        self._images: dict[tuple[str, str, tuple[str, ...]], Image] = {}
 
     def verified(self, name: str) -> Verified:
         """Return a program with its proofs.
@@ -53,11 +54,15 @@ class Programs:
                 self.maps[name] = replace(self.maps[name], thread_keyed=True)
         return [w for v in verified for w in v.warnings]
 
-    def image(self, name: str, kind: str) -> Image:
-        """Return a program's native code for a build kind (`rseq` or `plain`), cached if it can be."""
+    def image(self, name: str, kind: str, arguments: tuple[str, ...] = ARGUMENT_REGISTERS) -> Image:
+        """Return a program's native code for a build kind (`rseq` or `plain`), cached if it can be.
+
+        `arguments`: the registers in which the probed functions get their arguments.
+        """
         from runtime.jit.compile import compile_program  # lazy: not needed for check
 
-        if (name, kind) not in self._images:
-            build = Build(kind, possible_cpus(), clock_source())
-            self._images[name, kind] = compile_program(self.verified(name), self.maps, build)
-        return self._images[name, kind]
+        key = (name, kind, arguments)
+        if key not in self._images:
+            build = Build(kind, possible_cpus(), clock_source(), arguments=arguments)
+            self._images[key] = compile_program(self.verified(name), self.maps, build)
+        return self._images[key]

@@ -19,7 +19,10 @@ REGISTER_AT = {8 * index: name for index, name in enumerate(REGISTERS)}
 PT_REGS_SIZE = 8 * len(REGISTERS)  # 168
 CONSTANT_REGISTERS = {"orig_rax": 2**64 - 1, "cs": 0x33, "ss": 0x2B}
 ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
-MARKER_ARGUMENTS = tuple(range(PT_REGS_SIZE, PT_REGS_SIZE + 8 * 12, 8))  # offsets behind the registers
+GO_REGISTERS = ("rax", "rbx", "rcx", "rdi", "rsi", "r8")  # Go's internal ABI, src/cmd/compile/abi-internal.md
+# Offsets behind the registers: what a function or marker was given, wherever its language puts that.
+FUNCTION_ARGUMENTS = tuple(range(PT_REGS_SIZE, PT_REGS_SIZE + 8 * 6, 8))
+MARKER_ARGUMENTS = tuple(range(PT_REGS_SIZE, PT_REGS_SIZE + 8 * 12, 8))
 SYSCALL_REGISTERS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 
 
@@ -56,7 +59,9 @@ _SYS_EXIT = Layout(24, {8: "nr", 16: "rax"}, zeros=frozenset((0,)))
 
 # MEMORY is not here: its size is known only at run time (r2).
 LAYOUTS: dict[ContextKind, Layout] = {
-    ContextKind.UPROBE: _PT_REGS,
+    ContextKind.UPROBE: Layout(
+        PT_REGS_SIZE, {**REGISTER_AT, **{at: f"arg{i}" for i, at in enumerate(FUNCTION_ARGUMENTS)}}
+    ),
     ContextKind.URETPROBE: _PT_REGS,
     ContextKind.USDT: Layout(
         PT_REGS_SIZE, {**REGISTER_AT, **{at: f"marker{i}" for i, at in enumerate(MARKER_ARGUMENTS)}}

@@ -61,7 +61,7 @@ def compile_program(
     """
     kind = verified.program.context
     full = wants_frame(verified) if frame is None else frame and kind not in FRAMELESS
-    unit = Unit(verified, dict(maps), build, Inputs(kind, full), returns)
+    unit = Unit(verified, dict(maps), build, Inputs(kind, full, build.arguments), returns)
     if build.cheap:
         return _compile(unit)
     key = cache.image_key(verified, maps, build, (returns, full, sorted(verified.custom.items())))

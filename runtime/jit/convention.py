@@ -27,10 +27,14 @@ DUMMY_CONTEXT = 4096
 
 @dataclass(slots=True)
 class Inputs:
-    """What one program takes from its thunk; `words` grows while the program is lifted."""
+    """What one program takes from its thunk; `words` grows while the program is lifted.
+
+    `arguments`: registers in which the probed function gets its arguments.
+    """
 
     kind: ContextKind
     frame: bool
+    arguments: tuple[str, ...] = ARGUMENT_REGISTERS
     words: list[str] = field(default_factory=list)
 
     @property
@@ -60,6 +64,8 @@ class Inputs:
             raise Unsupported(f"byte {offset} of the {self.kind.value} context has no source")
         if self.kind is ContextKind.KSYSCALL and name == "orig_rax":
             return "register", "nr"
+        if name.startswith("arg") and self.kind is ContextKind.UPROBE:
+            return "register", self.arguments[int(name[3:])]
         if name in CONSTANT_REGISTERS:
             value = CONSTANT_REGISTERS[name]
             return "constant", str(value - (1 << 64) if value >> 63 else value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.jit.convention import Inputs
 from runtime.maps.layout import MapLayout
 
@@ -26,7 +27,7 @@ class Build:
     """What of the target is compiled in, and so part of the cache key.
 
     `kind`: `rseq` (glibc 2.35 and later: CPU and thread through fs) or `plain`. `cpus`: possible CPUs.
-    `clock`: `tsc` or `vdso`. `fuel`: back jumps of loops without a proven bound.
+    `arguments`: the registers of a function's arguments, C's or Go's. `clock`: `tsc` or `vdso`. `fuel`: back jumps of loops without a proven bound.
     """
 
     kind: str = "rseq"
@@ -34,6 +35,7 @@ class Build:
     clock: str = "vdso"
     fuel: int = FUEL
     cheap: bool = False
+    arguments: tuple[str, ...] = ARGUMENT_REGISTERS
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from runtime.ebpf.context import MARKER_ARGUMENTS
+from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.types import ContextKind
@@ -17,7 +17,6 @@ KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
 KERNEL_HINT = (
     "trace a system call (tracepoint:syscalls:sys_enter_…) or a library function, or use bpftrace as root"
 )
-REGISTERS = (112, 104, 96, 88, 72, 64)  # di si dx cx r8 r9 in pt_regs
 UNSERVED = "{0} probes are not served"
 
 
@@ -47,7 +46,7 @@ PROVIDERS = (
     Provider("begin", (), 0, 0, ContextKind.TIMER, tracer=True),
     Provider("end", (), 0, 0, ContextKind.TIMER, tracer=True),
     Provider("interval", ("i",), 1, 2, ContextKind.TIMER, tracer=True),
-    Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, REGISTERS, registers=True),
+    Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, FUNCTION_ARGUMENTS, registers=True),
     Provider("uretprobe", ("ur",), 2, 3, ContextKind.URETPROBE, result=True, registers=True),
     Provider("usdt", ("U",), 2, 3, ContextKind.USDT, MARKER_ARGUMENTS, registers=True),
     Provider("test", (), 1, 1, None, reason=UNSERVED),

@@ -79,6 +79,18 @@ class ElfFile:
             raise ObjectProblem(f"cannot open: {error.strerror}", file=self.path) from None
         self._check_head()
 
+    @classmethod
+    def of_bytes(cls, data: bytes, path: str) -> ElfFile:
+        """Return a file whose bytes are at hand; `path` names it in messages.
+
+        Raises:
+            ObjectProblem: it is not what `ElfFile` reads.
+        """
+        elf = cls.__new__(cls)
+        elf.path, elf.data = path, data
+        elf._check_head()
+        return elf
+
     def _check_head(self) -> None:
         head = self.data[:64]
         if len(head) < 64 or head[:4] != b"\x7fELF":
@@ -152,6 +164,11 @@ class ElfFile:
     def _string(self, at: int) -> str:
         end = self.data.find(b"\0", at)
         return bytes(self.data[at:end]).decode(errors="replace") if 0 <= at < end else ""
+
+    @cached_property
+    def has_symtab(self) -> bool:
+        """Return whether the file has all its symbols: it is not stripped."""
+        return any(section.kind == 2 and section.size for section in self.sections)
 
     @cached_property
     def build_id(self) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from runtime.errors import AttachProblem, alternatives
+from runtime.symbols.demangle import is_mangled, spellings
 from runtime.symbols.elf import IFUNC, ElfFile, Symbol
-from runtime.symbols.ranges import FunctionRanges
+from runtime.symbols.matching import CPP, matching, source_name
+from runtime.symbols.ranges import ranges_of
+from runtime.symbols.sources import NAMELESS, functions_of, named_functions
 
 LONGEST = 1 << 16  # bytes of a function that is still searched for padding
-_SUFFIX = re.compile(r"\.(cold|part|isra|constprop|lto_priv)(\.\d+)?$")
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_HEX = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +34,18 @@ class FunctionPoint:
     others: tuple[tuple[int, int], ...] = ()
 
 
-@lru_cache(maxsize=64)
-def ranges_of(elf: ElfFile) -> FunctionRanges:
-    """Return the function bounds of a file, read once."""
-    return FunctionRanges(elf)
-
-
 def find(elf: ElfFile, text: str) -> list[FunctionPoint]:
     """Return the places that a function pattern means, sorted by address; wildcards may give many.
 
     Raises:
         AttachProblem: nothing matches (2), or the offset is wrong (22).
     """
-    if re.fullmatch(r"0x[0-9a-fA-F]+|\d+", text):
+    if _NUMBER.fullmatch(text):
         return [at_address(elf, int(text, 0))]
-    name, plus, offset = text.partition("+")
-    if plus and not re.fullmatch(r"0x[0-9a-fA-F]+|\d+", offset):
-        raise AttachProblem(
-            f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16"
-        )
-    matches = _matching(elf, name)
+    name, plus, offset = _split_offset(text)
+    if name.startswith(NAMELESS) and _HEX.fullmatch(name.removeprefix(NAMELESS)) and not elf.has_symtab:
+        return [_nameless(elf, int(name.removeprefix(NAMELESS), 16), int(offset, 0) if plus else 0)]
+    matches = matching(elf, name)
     if not matches:
         raise unknown_function(elf, name)
     points = [_point(elf, s, int(offset, 0) if plus else 0) for s in matches]
@@ -61,30 +57,41 @@ def find(elf: ElfFile, text: str) -> list[FunctionPoint]:
     return [p for p in points if p.size]
 
 
-def _matching(elf: ElfFile, name: str) -> list[Symbol]:
-    """Return one symbol for each address that a name or pattern means."""
-    if "*" in name or "?" in name:
-        pattern = re.compile(".*".join(re.escape(part) for part in name.split("*")) + r"\Z", re.S)
-        keep_parts = "." in name
-        found = [
-            s for s in elf.functions if pattern.match(s.name) and (keep_parts or not _SUFFIX.search(s.name))
-        ]
-    else:
-        base, at, version = name.partition("@")
-        wanted = version.lstrip("@")
-        found = [s for s in elf.functions if s.name == base and (not at or s.version == wanted)]
-        if not at and any(s.is_default for s in found):
-            found = [s for s in found if s.is_default]
-    first: dict[int, Symbol] = {}
-    for symbol in sorted(found, key=_publicness):
-        first.setdefault(symbol.value, symbol)
-    return sorted(first.values(), key=lambda s: s.value)
+def _nameless(elf: ElfFile, address: int, offset: int) -> FunctionPoint:
+    """Return the place of a function that is known by its address alone.
+
+    Raises:
+        AttachProblem: no function starts there (2), or the offset is behind its end (22).
+    """
+    point = at_address(elf, address)
+    if point.offset:
+        raise AttachProblem(
+            f"no function starts at {address:#x} in {elf.path}",
+            errno=2,
+            hint=f"the one around it starts at {address - point.offset:#x}",
+        )
+    if offset >= point.size:
+        raise AttachProblem(
+            f"Offset outside the function bounds ('{point.name}' size is {point.size})", errno=22
+        )
+    return replace(point, offset=offset)
 
 
-def _publicness(symbol: Symbol) -> tuple[bool, int, int, str]:
-    """Order the names of one address: `malloc` before `__libc_malloc`. An IFUNC's name goes first."""
-    name = symbol.name
-    return symbol.kind != IFUNC, len(name) - len(name.lstrip("_")), len(name), name
+def _split_offset(text: str) -> tuple[str, bool, str]:
+    """Return name, whether an offset follows, and it; the plus of `operator+` is part of the name.
+
+    Raises:
+        AttachProblem: what follows the plus is no number (22).
+    """
+    name, plus, offset = text.rpartition("+")
+    if plus and _NUMBER.fullmatch(offset):
+        return name, True, offset
+    if plus and "operator" not in text:
+        offset = text.partition("+")[2]
+        raise AttachProblem(
+            f"Invalid offset '{offset}'", errno=22, hint="write FUNCTION+NUMBER, such as main+16"
+        )
+    return text, False, ""
 
 
 def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
@@ -97,7 +104,7 @@ def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
 def _cold_parts(elf: ElfFile) -> dict[str, tuple[tuple[int, int], ...]]:
     """Return the ranges that GCC has moved away from each function (`name.cold`)."""
     found: dict[str, tuple[tuple[int, int], ...]] = {}
-    for symbol in elf.functions:
+    for symbol in named_functions(elf):
         if symbol.name.endswith(".cold"):
             name = symbol.name.removesuffix(".cold")
             found[name] = (*found.get(name, ()), (symbol.value, symbol.value + symbol.size))
@@ -106,7 +113,7 @@ def _cold_parts(elf: ElfFile) -> dict[str, tuple[tuple[int, int], ...]]:
 
 @lru_cache(maxsize=64)
 def _all_starts(elf: ElfFile) -> list[int]:
-    return sorted({s.value for s in elf.functions} | set(ranges_of(elf).starts()))
+    return sorted({s.value for s in named_functions(elf)} | set(ranges_of(elf).starts()))
 
 
 def _size_at(elf: ElfFile, address: int) -> int:
@@ -124,13 +131,15 @@ def at_address(elf: ElfFile, address: int) -> FunctionPoint:
     Raises:
         AttachProblem: it is in no function.
     """
-    for symbol in elf.functions:
-        if symbol.value <= address < symbol.value + symbol.size:
-            return _point(elf, symbol, address - symbol.value)
+    name, offset = name_at(elf, address)
+    for symbol in (
+        s for s in named_functions(elf) if name and s.value == address - offset and s.name == name
+    ):
+        return _point(elf, symbol, offset)
     covering = ranges_of(elf).containing(address)
     if covering:
         start, end = covering
-        return FunctionPoint(f"func_{start:x}", start, end - start, address - start)
+        return FunctionPoint(f"{NAMELESS}{start:x}", start, end - start, address - start)
     raise AttachProblem(
         f"{address:#x} is in no function of {elf.path}",
         errno=22,
@@ -159,8 +168,11 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     """Return the error for a name that no function has, with near ones."""
     import difflib  # lazy: only for the message
 
-    names = sorted({s.name for s in elf.functions})
-    near = difflib.get_close_matches(name, names, 3, 0.7) if len(names) < 200_000 else []
+    names = sorted({s.name for s in functions_of(elf)})
+    # What the compiler has made of it goes first: `f.isra.0`, `f.part.0`.
+    near = [n for n in names if n.startswith(f"{name}.") and not n.endswith(".cold")][:3]
+    if not near and len(names) < 200_000:
+        near = difflib.get_close_matches(name, names, 3, 0.7) or _near_in_source(elf, name)
     hint = f"did you mean {alternatives(near)}? " if near else ""
     if not names:
         hint = "the file has no symbols: give an address, or install its debug symbols. "
@@ -171,24 +183,28 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     )
 
 
+def _near_in_source(elf: ElfFile, name: str) -> list[str]:
+    import difflib  # lazy: only for the message
+
+    bare = {spellings(source_name(elf, s.name))[-1] for s in named_functions(elf) if is_mangled(s.name)}
+    return difflib.get_close_matches(name.removeprefix(CPP), sorted(bare), 3, 0.7)
+
+
 @lru_cache(maxsize=4096)
 def name_at(elf: ElfFile, address: int) -> tuple[str, int]:
     """Return the function at a virtual address and the offset in it; an empty name when there is none."""
     best: Symbol | None = None
-    for symbol in _sorted(elf)[: _index(elf, address)][::-1][:8]:
+    for symbol in named_functions(elf)[: _index(elf, address)][::-1][:8]:
         if symbol.value <= address < symbol.value + max(symbol.size, 1):
             best = symbol
             break
+    if best is None and not elf.has_symtab and ranges_of(elf).starts_at(address):
+        return f"{NAMELESS}{address:x}", 0
     return (best.name, address - best.value) if best else ("", 0)
 
 
-@lru_cache(maxsize=64)
-def _sorted(elf: ElfFile) -> tuple[Symbol, ...]:
-    return elf.functions
-
-
 def _index(elf: ElfFile, address: int) -> int:
-    return bisect_right(_sorted(elf), address, key=lambda s: s.value)
+    return bisect_right(named_functions(elf), address, key=lambda s: s.value)
 
 
 def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from runtime.symbols.elf import ElfFile
+from runtime.symbols.gotable import go_functions
 
 _TABLE = 0x3B  # DW_EH_PE_datarel | DW_EH_PE_sdata4
 
@@ -40,7 +41,9 @@ class FunctionRanges:
 
     @cached_property
     def _symbol_ends(self) -> list[tuple[int, int]]:
-        return sorted((s.value + s.size, s.value) for s in self._elf.functions if s.size)
+        # A stripped Go program has neither symbols nor unwind entries, but a table of its own.
+        functions = self._elf.functions or go_functions(self._elf)
+        return sorted((s.value + s.size, s.value) for s in functions if s.size)
 
     def _length(self, fde: int) -> int:
         """Return the byte length of the range that an FDE describes."""
@@ -58,6 +61,11 @@ class FunctionRanges:
         start, fde = self._starts[index]
         end = start + self._length(fde)
         return (start, end) if address < end else None
+
+    def starts_at(self, address: int) -> bool:
+        """Return whether an unwind entry begins at an address."""
+        index = bisect_left(self._keys, address)
+        return index < len(self._keys) and self._keys[index] == address
 
     def ends_in(self, low: int, high: int) -> list[int]:
         """Return where functions end within [low, high]."""
@@ -82,3 +90,9 @@ class FunctionRanges:
     def starts(self) -> list[int]:
         """Return all function starts."""
         return list(self._keys)
+
+
+@lru_cache(maxsize=64)
+def ranges_of(elf: ElfFile) -> FunctionRanges:
+    """Return the function bounds of a file, read once."""
+    return FunctionRanges(elf)
