@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from attachers.patch import kept
 from attachers.patch.callthrough import NEVER, is_eligible
 from attachers.patch.function import Function, inner_padding
+from attachers.patch.gocheck import choose_behind_check
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.hooked import is_back, is_hooked
 from attachers.patch.kept import Outcome
@@ -146,7 +147,8 @@ class Planner:
         # different kinds cannot follow one another at one site.
         holes.barred = self._entry_sites if probe.when is When.RETURN else self._exit_sites
         if probe.when is When.ENTRY:
-            return [Spot(probe, choose_entry(function, holes), Moment.ENTRY)]
+            checked = choose_behind_check(function, holes) if is_go(probe.module.elf) else None
+            return [Spot(probe, checked or choose_entry(function, holes), Moment.ENTRY)]
         if probe.when is When.INSIDE:
             moment = Moment.ENTRY if probe.at == probe.address else Moment.INSIDE
             return [Spot(probe, choose_at(function, probe.at, holes), moment)]
@@ -282,7 +284,7 @@ class Planner:
 
 
 def _returns_of_go(function: Function) -> AttachProblem:
-    """Go moves its stacks and reads all return addresses on them: no frame of ours may lie between its own."""
+    """Go moves its stacks and reads the return addresses on them: no frame of ours may be among its own."""
     return AttachProblem(
         f"the returns of {function.name} cannot be probed in place, and Go allows no other way",
         errno=95,

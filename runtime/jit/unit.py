@@ -27,7 +27,8 @@ class Build:
     """What of the target is compiled in, and so part of the cache key.
 
     `kind`: `rseq` (glibc 2.35 and later: CPU and thread through fs) or `plain`. `cpus`: possible CPUs.
-    `arguments`: the registers of a function's arguments, C's or Go's. `clock`: `tsc` or `vdso`. `fuel`: back jumps of loops without a proven bound.
+    `arguments`: the registers of a function's arguments, C's or Go's. `clock`: `tsc` or `vdso`.
+    `fuel`: back jumps of loops without a proven bound.
     """
 
     kind: str = "rseq"
