@@ -21,6 +21,7 @@ from runtime.ebpf.context import GO_REGISTERS
 from runtime.errors import AttachProblem, Problem, Problems, TargetProblem
 from runtime.jit.image import Image
 from runtime.lang import Script, ScriptProbe
+from runtime.lang.providers import CPP
 from runtime.symbols.gotable import is_go
 
 ATTACH_TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "usdt": UPROBE}
@@ -117,6 +118,8 @@ class Arming:
 
     def _hook(self, probe: ScriptProbe, image: Image) -> Hook:
         *binary, function = probe.parts
+        if binary[1:] == [CPP]:
+            function = f"{CPP}:{function}"
         kind = ATTACH_TYPES[probe.provider]
         if kind == UPROBE and "override" in self.programs.verified(probe.program).needs:
             kind = UPROBE_OVERRIDE

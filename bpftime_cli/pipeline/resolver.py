@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from runtime.errors import Problem
+from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
 from runtime.symbols.modules import Module, modules_of
 
@@ -15,6 +16,7 @@ class Names:
     """Answers decoders; keeps each process's modules, so that names outlive the process."""
 
     def __init__(self) -> None:
+        self.demangles = True
         self.probes: list[str] = []
         self._cookies: dict[str, int] = {}
         self._modules: dict[int, list[Module]] = {}
@@ -41,6 +43,7 @@ class Names:
         for module in self._known(pid):
             if module.contains(address):
                 name, offset = name_at(module.elf, address - module.bias)
+                name = source_name(name) if self.demangles else name
                 if name:
                     return f"{name}+{offset}" if offset else name
         return f"{address:#x}"

@@ -87,6 +87,7 @@ class Trace:
             pid=bool(self.config.pids),
         )
         script = compile_script(self.config.program, self.config.file, options)
+        self.names.demangles = script.config.flag("cpp_demangle")
         self._note(f"compiled {len(script.object.programs)} programs")
         return script
 

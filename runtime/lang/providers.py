@@ -64,6 +64,8 @@ PROVIDERS = (
     Provider("fexit", ("fr", "kretfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("iter", ("it",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
 )
+CPP = "cpp"
+FUNCTION_PROVIDERS = ("uprobe", "uretprobe")
 FORMS = {
     "uprobe": "write uprobe:BINARY:FUNCTION",
     "uretprobe": "write uretprobe:BINARY:FUNCTION",
@@ -120,12 +122,32 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
     if provider.context is None:
         raise source.problem(at, provider.reason.format(provider.name), provider.hint)
     rest = tuple(parts[1:])
+    if provider.name in FUNCTION_PROVIDERS:
+        rest = _function_parts(rest)
     if provider.most == 0 and rest in (("*",), ("",)):
         rest = ()
     _check_count(source, at, provider, rest, pid)
     period = _period(source, at, rest) if provider.name == "interval" else 0
     canonical = ":".join((provider.name, *rest))
     return Point(provider, rest, canonical, at, name, period)
+
+
+def _function_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Put a function's name together where it was split: `f@V1`, `f@@V2`, `f@plt`, `ns::f`.
+
+    `BINARY@FILE:LINE` stays apart: its mark follows the binary.
+    """
+    if len(parts) < 3 or parts[1] == "@":
+        return parts
+    first, *words = parts
+    front = [words.pop(0)] if words[0] == CPP and len(words) > 1 else []
+    text = ""
+    for index, word in enumerate(words):
+        is_joined = index == 0 or word == "@" or words[index - 1] == "@"
+        text += word if is_joined else f":{word}"
+    if ":" in text and "::" not in text:
+        return parts
+    return (first, *front, text)
 
 
 def _check_count(source: Source, at: At, provider: Provider, parts: tuple[str, ...], pid: bool) -> None:

@@ -10,7 +10,7 @@ import ctypes
 import re
 import subprocess
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 
 _RUST_HASH = re.compile(r"::h[0-9a-f]{16}\Z")
 _RUST_LEGACY = re.compile(r"17h[0-9a-f]{16}E(?:\.llvm\.\d+)?\Z")
@@ -27,6 +27,12 @@ FILTER_TIME = 10  # seconds
 def is_mangled(name: str) -> bool:
     """Return whether a name may be a mangled one."""
     return name.startswith(PREFIXES)
+
+
+@lru_cache(maxsize=4096)
+def source_name(name: str) -> str:
+    """Return one symbol's name in the source, itself where it has no other."""
+    return demangled([name]).get(name, name) if is_mangled(name) else name
 
 
 def demangled(names: Iterable[str]) -> dict[str, str]:
@@ -64,9 +70,10 @@ def spellings(text: str) -> tuple[str, ...]:
     Rust's `<krate[1f]::Type as krate[1f]::Trait>::f::<u8>` may also be written `krate::Type::f`.
     """
     bare = without_parameters(text)
-    found = [text, bare, _without_type(bare)]
+    short = _without_type(bare)
+    found = [text, bare, short, _without_arguments(short)]
     plain = _CRATE.sub(r"\1", bare)
-    if plain != bare or plain.startswith("<"):
+    if plain != bare or plain.startswith("<") or "::<" in plain:
         plain = _TURBOFISH.sub("", plain)
         found += [plain, _SELF.sub(r"\1", plain)]
     return tuple(dict.fromkeys(found))
@@ -82,6 +89,18 @@ def _without_type(text: str) -> str:
     return text
 
 
+def _without_arguments(text: str) -> str:
+    """Return a name without the arguments of its template: `ns::f<int>` is `ns::f`."""
+    if not text.endswith(">") or "operator" in text:
+        return text
+    angle = 0
+    for index in range(len(text) - 1, 0, -1):
+        angle += (text[index] == ">") - (text[index] == "<")
+        if not angle:
+            return text[:index]
+    return text
+
+
 def _is_part_of_name(text: str, index: int) -> bool:
     return text.startswith("(anonymous namespace)", index) or (
         text.startswith("()", index) and text[:index].endswith("operator")
@@ -89,7 +108,9 @@ def _is_part_of_name(text: str, index: int) -> bool:
 
 
 def _rust(name: str, text: str) -> str:
-    """Finish a name of Rust's older scheme: C++ demanglers leave its hash and escapes in it."""
+    """Finish a Rust name: the hashes of crates go; of the older scheme its own hash and escapes as well."""
+    if name.startswith("_R"):
+        return _CRATE.sub(r"\1", text)
     if not _RUST_LEGACY.search(name):
         return text
     text = _RUST_HASH.sub("", text.partition(" [clone")[0])

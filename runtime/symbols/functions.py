@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from runtime.errors import AttachProblem, alternatives
-from runtime.symbols.demangle import is_mangled, spellings
+from runtime.symbols.demangle import spellings
 from runtime.symbols.elf import IFUNC, ElfFile, Symbol
-from runtime.symbols.matching import CPP, matching, source_name
+from runtime.symbols.gotable import go_functions
+from runtime.symbols.matching import CPP, matching, source_names
 from runtime.symbols.ranges import ranges_of
-from runtime.symbols.sources import NAMELESS, functions_of, named_functions
+from runtime.symbols.sources import NAMELESS, named_functions
 
 LONGEST = 1 << 16  # bytes of a function that is still searched for padding
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
@@ -104,7 +105,7 @@ def _point(elf: ElfFile, symbol: Symbol, offset: int) -> FunctionPoint:
 def _cold_parts(elf: ElfFile) -> dict[str, tuple[tuple[int, int], ...]]:
     """Return the ranges that GCC has moved away from each function (`name.cold`)."""
     found: dict[str, tuple[tuple[int, int], ...]] = {}
-    for symbol in named_functions(elf):
+    for symbol in elf.functions:
         if symbol.name.endswith(".cold"):
             name = symbol.name.removesuffix(".cold")
             found[name] = (*found.get(name, ()), (symbol.value, symbol.value + symbol.size))
@@ -113,7 +114,8 @@ def _cold_parts(elf: ElfFile) -> dict[str, tuple[tuple[int, int], ...]]:
 
 @lru_cache(maxsize=64)
 def _all_starts(elf: ElfFile) -> list[int]:
-    return sorted({s.value for s in named_functions(elf)} | set(ranges_of(elf).starts()))
+    functions = elf.functions or go_functions(elf)
+    return sorted({s.value for s in functions} | set(ranges_of(elf).starts()))
 
 
 def _size_at(elf: ElfFile, address: int) -> int:
@@ -168,7 +170,7 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     """Return the error for a name that no function has, with near ones."""
     import difflib  # lazy: only for the message
 
-    names = sorted({s.name for s in functions_of(elf)})
+    names = sorted({s.name for s in elf.functions or named_functions(elf)})
     # What the compiler has made of it goes first: `f.isra.0`, `f.part.0`.
     near = [n for n in names if n.startswith(f"{name}.") and not n.endswith(".cold")][:3]
     if not near and len(names) < 200_000:
@@ -176,35 +178,38 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     hint = f"did you mean {alternatives(near)}? " if near else ""
     if not names:
         hint = "the file has no symbols: give an address, or install its debug symbols. "
+        if ranges_of(elf).starts():
+            hint += f"Its functions are called {NAMELESS}ADDRESS. "
     return AttachProblem(
-        f"no symbol '{name}' in {elf.path} ({len(names):,} functions)",
+        f"no symbol '{name.removeprefix(CPP)}' in {elf.path} ({len(names):,} functions)",
         errno=2,
-        hint=f"{hint}See: bpftime list 'uprobe:{elf.path}:*{name.strip('*')[1:4]}*'",
+        hint=f"{hint}See: bpftime list 'uprobe:{elf.path}:*{name.removeprefix(CPP).strip('*')[1:4]}*'",
     )
 
 
 def _near_in_source(elf: ElfFile, name: str) -> list[str]:
     import difflib  # lazy: only for the message
 
-    bare = {spellings(source_name(elf, s.name))[-1] for s in named_functions(elf) if is_mangled(s.name)}
+    bare = {spellings(text)[-1] for text in source_names(elf).values()}
     return difflib.get_close_matches(name.removeprefix(CPP), sorted(bare), 3, 0.7)
 
 
 @lru_cache(maxsize=4096)
 def name_at(elf: ElfFile, address: int) -> tuple[str, int]:
     """Return the function at a virtual address and the offset in it; an empty name when there is none."""
-    best: Symbol | None = None
-    for symbol in named_functions(elf)[: _index(elf, address)][::-1][:8]:
-        if symbol.value <= address < symbol.value + max(symbol.size, 1):
-            best = symbol
-            break
-    if best is None and not elf.has_symtab and ranges_of(elf).starts_at(address):
-        return f"{NAMELESS}{address:x}", 0
+    best = _covering(elf.functions, address)
+    if best is None and not elf.has_symtab:
+        best = _covering(named_functions(elf), address)
+        if best is None and ranges_of(elf).starts_at(address):
+            return f"{NAMELESS}{address:x}", 0
     return (best.name, address - best.value) if best else ("", 0)
 
 
-def _index(elf: ElfFile, address: int) -> int:
-    return bisect_right(named_functions(elf), address, key=lambda s: s.value)
+def _covering(functions: tuple[Symbol, ...], address: int) -> Symbol | None:
+    """Return the function around an address among some that are in order of theirs."""
+    index = bisect_right(functions, address, key=lambda s: s.value)
+    near = functions[max(index - 8, 0) : index]
+    return next((s for s in reversed(near) if s.value <= address < s.value + max(s.size, 1)), None)
 
 
 def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:

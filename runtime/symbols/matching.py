@@ -128,7 +128,7 @@ def by_source_name(elf: ElfFile, pattern: str) -> list[Symbol]:
     """Return the functions whose name in the source fits: with or without its parameters."""
     words = re.findall(r"\w+", pattern)
     matches = compiled(pattern)
-    texts = _source_names(elf)
+    texts = source_names(elf)
     found = []
     for symbol in named_functions(elf):
         text = texts.get(symbol.name)
@@ -140,10 +140,6 @@ def by_source_name(elf: ElfFile, pattern: str) -> list[Symbol]:
 
 
 @lru_cache(maxsize=16)
-def _source_names(elf: ElfFile) -> dict[str, str]:
+def source_names(elf: ElfFile) -> dict[str, str]:
+    """Return the names in the source of all mangled symbols of a file."""
     return demangled({s.name for s in named_functions(elf) if is_mangled(s.name)})
-
-
-def source_name(elf: ElfFile, symbol: str) -> str:
-    """Return a symbol's name in the source, itself where it has no other."""
-    return _source_names(elf).get(symbol, symbol)
