@@ -11,9 +11,10 @@ from itertools import count
 from attachers.base import unknown_link
 from attachers.interceptor import table
 from attachers.interceptor.hooks import Hook, Hooks
+from attachers.interceptor.loads import loads_pass
 from attachers.interceptor.plan import InterceptorPlan, PlannedHook
 from attachers.interceptor.planner import HookPlanner
-from attachers.patch.plan import AttachPlan, Probe
+from attachers.patch.plan import AttachPlan, Probe, When
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
 from runtime.errors import AttachProblem, TargetProblem
@@ -56,7 +57,8 @@ class InterceptorAttacher(FunctionAttacher):
 
     def _hook(self, plan: InterceptorPlan) -> None:
         if self._hooks is None:
-            self._hooks = Hooks(self.target.pid)
+            with loads_pass(self.session, self.target.pid):
+                self._hooks = Hooks(self.target.pid)
         placed = {next(self._numbers): hook for hook in plan.hooks}
         # The table first: whoever comes meanwhile learns whose the code is.
         entries = dict(zip(placed, table.enter(self.target, plan.hooks), strict=True))
@@ -127,7 +129,7 @@ class AutoAttacher(InterceptorAttacher):
         """Return what would be written and hooked; nothing is changed."""
         probes = list(probes)
         plan = _as_interceptor(super(InterceptorAttacher, self).plan(probes))
-        refused = {p.address for p in probes if p.exact and _may_go_elsewhere(plan.refused.get(p.link))}
+        refused = {p.address for p in probes if self._goes_elsewhere(p, plan.refused.get(p.link))}
         if not refused:
             return plan
         others = InterceptorPlan(self.target.pid)
@@ -145,6 +147,13 @@ class AutoAttacher(InterceptorAttacher):
         both.refused |= {link: why for link, why in others.refused.items() if link in links}
         return both
 
+    def _goes_elsewhere(self, probe: Probe, problem: AttachProblem | None) -> bool:
+        """Return whether Frida is to try what was refused; it swaps return addresses only where allowed."""
+        swaps = probe.when is When.RETURN or probe.when.decides
+        if problem is None or problem.errno not in TRIED_ELSEWHERE:
+            return False
+        return probe.exact and (self.swap or not swaps)
+
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out; where Frida cannot come in, the inline probes stay and the others are refused."""
         try:
@@ -155,10 +164,6 @@ class AutoAttacher(InterceptorAttacher):
                 raise
             for hook in hooks:
                 plan.refused[hook.probe.link] = AttachProblem(str(problem), errno=95, hint=problem.hint)
-
-
-def _may_go_elsewhere(problem: AttachProblem | None) -> bool:
-    return problem is not None and problem.errno in TRIED_ELSEWHERE
 
 
 def _as_interceptor(plan: AttachPlan) -> InterceptorPlan:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from attachers.interceptor.adapter import emit_adapter, emit_replacement
+from attachers.interceptor.dangers import danger_of_swaps, may_unwind
 from attachers.interceptor.plan import InterceptorPlan, PlannedHook, Way
 from attachers.interceptor.window import check_window
 from attachers.patch.assemble import Code
@@ -25,7 +25,6 @@ from runtime.shm.session import Session
 TAIL = 32  # bytes read behind a function
 ADAPTER_ROOM = 1024  # more than any adapter needs without its program's words
 MOMENTS = {When.ENTRY: Moment.ENTRY, When.INSIDE: Moment.INSIDE, When.RETURN: Moment.EXIT}
-UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind|libgcc_s)\.so")
 
 
 @dataclass
@@ -43,12 +42,13 @@ class HookPlanner:
     def plan(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
         """Add hooks for these probes to a plan."""
         hooks: list[PlannedHook] = []
-        unwinds = any(UNWINDERS.search(m.path) for m in self.target.modules)
+        unwinds = may_unwind(self.target)
+        danger = "" if self.swap else danger_of_swaps(self.target)
         for probe in probes:
             try:
                 way = self._way(probe, hooks)
                 function = self._function(probe)
-                window = check_window(function, probe, unwinds=unwinds, swap=self.swap)
+                window = check_window(function, probe, unwinds=unwinds, danger=danger)
                 self._check_overlap(probe, window, hooks)
             except AttachProblem as problem:
                 plan.refused[probe.link] = problem

@@ -21,17 +21,17 @@ _BELOW_STACK = re.compile(r"\[rsp[^]]* - ")
 _BELOW_FRAME = re.compile(r"\[rbp[^]]* - ")
 
 
-def check_window(function: Function, probe: Probe, *, unwinds: bool, swap: bool) -> list[Instruction]:
+def check_window(function: Function, probe: Probe, *, unwinds: bool, danger: str) -> list[Instruction]:
     """Return the instructions that Interceptor overwrites: as many as hold a jump, filled up with nops.
 
-    `unwinds`: exceptions may pass through the program's functions. `swap`: replaced return addresses were
-    allowed all the same.
+    `unwinds`: exceptions may pass through the program's functions. `danger`: what no replaced return address
+    would survive, empty where they are allowed.
 
     Raises:
         AttachProblem: the probe would change what the program does (95), or lies inside an instruction (22).
     """
     if probe.when is When.RETURN or probe.when.decides:
-        _check_return(function, unwinds and not swap)
+        _check_return(function, danger)
     window = _window(function, probe.at)
     if window[0].base == "jmp":
         raise _refused(function, "it begins with a jump, and Frida would hook where that goes")
@@ -66,16 +66,16 @@ def _window(function: Function, at: int) -> list[Instruction]:
     return window
 
 
-def _check_return(function: Function, may_throw: bool) -> None:
+def _check_return(function: Function, danger: str) -> None:
     if function.name in NEVER:
         raise _refused(function, "it saves or reads its return address, which Frida replaces")
     if function.is_whole and not function.returns and not function.leaves:
         raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
-    if may_throw:
+    if danger:
         raise AttachProblem(
-            f"an exception through {function.name} would end the program: Frida replaces its return address",
+            f"{danger} in {function.name} would end the program: Frida replaces its return address",
             errno=95,
-            hint="probe its entry, or add --allow-return-swap where nothing throws through it",
+            hint="probe its entry, or add --allow-return-swap where that cannot happen in it",
         )
 
 

@@ -58,6 +58,13 @@ class Desk:
                 if knock is not None:
                     yield knock
 
+    def waiting(self) -> Iterator[Knock]:
+        """Give what nobody has looked at, and leave it so."""
+        for place in range(protocol.DESK_PLACES):
+            knock = self._read(place) if self.state(place) == KnockState.WAITING else None
+            if knock is not None:
+                yield knock
+
     def _read(self, place: int) -> Knock | None:
         values = protocol.KNOCK.unpack(self._region.buffer, self._at(place))
         try:

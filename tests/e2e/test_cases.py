@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.tools.cases import attached, launched
 from tests.tools.target import build
-from tests.tools.tracing import BPFTIME, PATIENCE, Ended, Running, Tracer, changed, environment, text_of
 
 FOLDER = Path(__file__).parent.parent / "cases" / "trace"
 CASES = [
@@ -20,45 +19,16 @@ CASES = [
 ]
 
 
-def launched(case: dict, target: list[str], folder: Path) -> tuple[Ended, str]:
-    out = folder / "data"
-    argv = [
-        *BPFTIME,
-        "trace",
-        "-q",
-        "-o",
-        str(out),
-        *case.get("options", ()),
-        "-e",
-        case["program"],
-        "--",
-        *target,
-    ]
-    done = subprocess.run(
-        argv, input=b"\n\n", capture_output=True, timeout=PATIENCE, env=environment(), check=False
-    )
-    data = out.read_text(errors="surrogateescape") if out.exists() else ""
-    return Ended(data, done.stderr.decode(), done.returncode), done.stdout.decode()
-
-
-def attached(case: dict, target: list[str], how: str) -> tuple[Ended, str]:
-    with Running(*target) as process:
-        before = text_of(process.pid)
-        options = ("-q", "--inject", how, "-p", str(process.pid), *case.get("options", ()))
-        with Tracer((*options, "-e", case["program"])) as tracer:
-            process.work()
-            ended = tracer.end(2 if case.get("ends_with_us", True) else 0)
-        assert changed(before, text_of(process.pid)) == []
-        status = process.end()
-        assert status == 0
-        return ended, process.said.decode()
-
-
 @pytest.mark.parametrize(("case", "how"), CASES)
 def test_case(case: dict, how: str, tmp_path: Path) -> None:
     name, *arguments = case["target"].split()
     target = [str(build(name)), *arguments]
-    ended, said = launched(case, target, tmp_path) if how == "launch" else attached(case, target, how)
+    program, options = case["program"], case.get("options", ())
+    if how == "launch":
+        ended, said = launched(program, options, target, tmp_path)
+    else:
+        with_us = case.get("ends_with_us", True)
+        ended, said = attached(program, ("--inject", how, *options), target, ends_with_us=with_us)
     assert ended.err == case.get("stderr", "")
     assert ended.status == case.get("status", 0)
     assert "wrong" not in said or "wrong 0\n" in said
