@@ -1,4 +1,4 @@
-"""While Frida comes into a process, its own thread loads libraries: it must not wait for us, nor we for it."""
+"""While Frida comes into a process its own thread loads libraries: it may not wait for us, nor we for it."""
 
 from __future__ import annotations
 

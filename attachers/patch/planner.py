@@ -6,6 +6,7 @@ One probe that cannot be placed never fails the others: it is listed in `refused
 from __future__ import annotations
 
 import gc
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -50,6 +51,7 @@ class Planner:
     _searched: set[int] = field(default_factory=set)
     _exit_sites: set[int] = field(default_factory=set)
     _entry_sites: set[int] = field(default_factory=set)
+    _armed_exits: list[int] = field(default_factory=list)
     _overridden: set[int] = field(default_factory=set)
     _deciding: list[int] = field(default_factory=list)
 
@@ -57,6 +59,7 @@ class Planner:
         armed = [s for s in self.target.sites if s.state == SiteState.ARMED]
         self._exit_sites = {s.at for s in armed if s.flags & EXIT}
         self._entry_sites = {s.at for s in armed if not s.flags & EXIT}
+        self._armed_exits = sorted(self._exit_sites)
         self._deciding = sorted(s.at for s in armed if s.flags & DECIDES)
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
@@ -145,7 +148,7 @@ class Planner:
         holes = self._holes_near(probe.module, function)
         # An exit's thunk has run the displaced instructions before its program, an entry's has not: two of
         # different kinds cannot follow one another at one site.
-        holes.barred = self._entry_sites if probe.when is When.RETURN else self._exit_sites
+        holes.barred = self._entry_sites if probe.when is When.RETURN else self._not_entered(function)
         if probe.when is When.ENTRY:
             checked = choose_behind_check(function, holes) if is_go(probe.module.elf) else None
             return [Spot(probe, checked or choose_entry(function, holes), Moment.ENTRY)]
@@ -159,6 +162,18 @@ class Planner:
         if probe.when.decides:
             return [_decision(probe, function, holes)]
         return self._choose_return(probe, function, holes)
+
+    def _not_entered(self, function: Function) -> set[int]:
+        """Return where no entry goes: exits' sites, and what their thunks do in place of the code there."""
+        first = bisect_left(self._armed_exits, function.start)
+        covered: set[int] = set()
+        for at in self._armed_exits[first : bisect_left(self._armed_exits, function.end)]:
+            for instruction in function.instructions:
+                if instruction.address >= at:
+                    covered.add(instruction.address)
+                    if instruction.is_return:
+                        break
+        return self._exit_sites | covered if covered else self._exit_sites
 
     def _choose_return(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
         reason: AttachProblem | None = None
@@ -175,7 +190,7 @@ class Planner:
         if is_go(probe.module.elf):
             raise reason or _returns_of_go(function)
         if self.swap and function.name not in NEVER and (function.returns or function.leaves):
-            holes.barred = self._exit_sites
+            holes.barred = self._not_entered(function)
             return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, swap=True)]
         if function.is_whole and not function.returns and not function.leaves:
             raise AttachProblem(f"{function.name} never returns", errno=95, hint="probe its entry: uprobe:…")
@@ -199,7 +214,7 @@ class Planner:
     def _through(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
         if not is_eligible(function):
             return []
-        holes.barred = self._exit_sites
+        holes.barred = self._not_entered(function)
         return [Spot(probe, choose_entry(function, holes), Moment.ENTRY, through=True)]
 
     def _function(self, probe: Probe) -> Function:

@@ -201,8 +201,10 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
     Raises:
         AttachProblem: neither is possible.
     """
-    if ret.address in holes.barred or (not _in_line(ret.address) and len(ret.data) == 1):
-        run = _straight_run(function, ret)
+    if ret.address in holes.barred:
+        raise _no_room(function, ret.address)
+    if not _in_line(ret.address) and len(ret.data) == 1:
+        run = _straight_run(function, ret, holes)
     else:
         room = function.padding if ret.end == function.end else 0
         if len(ret.data) + room >= 5 and holes.claim(ret.end, 5 - len(ret.data)):
@@ -211,7 +213,7 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
             hole = holes.take(ret.address)
             if hole:
                 return Place(SiteKind.HOP2, ret.address, hole, (), ret=ret)
-        run = _straight_run(function, ret)
+        run = _straight_run(function, ret, holes)
     for wide in (True, False):
         for index in range(len(run) - 1, -1, -1):
             place = fitting(run[index], holes, wide=wide)
@@ -220,8 +222,8 @@ def choose_exit(function: Function, ret: Instruction, holes: Holes) -> Place:
     raise _no_room(function, ret.address)
 
 
-def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
-    """Return the instructions before `ret` that always lead to it: no branch lands among them."""
+def _straight_run(function: Function, ret: Instruction, holes: Holes) -> list[Instruction]:
+    """Return the instructions before `ret` that always lead to it: no branch or probe is among them."""
     run: list[Instruction] = []
     index = function.instructions.index(ret)
     if ret.address in function.targets:
@@ -233,7 +235,7 @@ def _straight_run(function: Function, ret: Instruction) -> list[Instruction]:
             or instruction.base in ("call", "syscall")
         ):
             break
-        if not can_displace(instruction):
+        if not can_displace(instruction) or instruction.address in holes.barred:
             break
         run.insert(0, instruction)
         if instruction.address in function.targets:
