@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attachers.hooks import watch_loads
 from attachers.inject.ptrace import Tracee
-from attachers.inject.visit import Visitor, target_facts
+from attachers.inject.visit import Visitor, find_state, target_facts
 from attachers.target import Target
 from runtime.errors import Problem
 from runtime.shm.desk import Knock
@@ -62,20 +62,26 @@ def loader_is_done(target: Target, tid: int) -> None:
 def outside(knock: Knock) -> tuple[int, int]:
     """Return process and thread id of who knocks as we see them; it may be in another pid namespace.
 
-    Both are 0 when there is none (any more).
+    A namespace of 0 is one that the process itself cannot name, without a /proc. Only a process that carries
+    the agent is meant. Both are 0 when there is none (any more).
     """
-    if knock.namespace in (0, pid_namespace()):
-        return knock.pid, knock.tid
+    if knock.namespace == pid_namespace():
+        return (knock.pid, knock.tid) if _carries(knock.pid) else (0, 0)
     for entry in Path("/proc").iterdir():
-        if (
-            entry.name.isdigit()
-            and _inner(entry) == knock.pid
-            and pid_namespace(entry.name) == knock.namespace
-        ):
+        if not entry.name.isdigit() or _inner(entry) != knock.pid:
+            continue
+        if knock.namespace in (0, pid_namespace(entry.name)) and _carries(int(entry.name)):
             for task in (entry / "task").iterdir():
                 if _inner(task) == knock.tid:
                     return int(entry.name), int(task.name)
     return 0, 0
+
+
+def _carries(pid: int) -> bool:
+    try:
+        return bool(find_state(pid))
+    except Problem:
+        return False
 
 
 def _inner(entry: Path) -> int:

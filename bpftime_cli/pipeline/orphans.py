@@ -20,7 +20,7 @@ from runtime.agent.protocol import SiteState
 from runtime.errors import Problem
 from runtime.shm.folder import ProcessMark, SessionFolder
 from runtime.shm.region import process_start
-from runtime.symbols.maps import Mapping, read_maps
+from runtime.symbols.maps import Mapping, folder_of, read_maps
 from runtime.symbols.paths import exists
 
 MARK = f"memfd:{protocol.STATE_NAME}".encode()
@@ -46,7 +46,7 @@ def carriers() -> list[int]:
         try:
             if entry.stat().st_uid != os.geteuid():
                 continue
-            with open(f"/proc/{entry.name}/maps", "rb") as file:  # hundreds of them
+            with open(f"{folder_of(int(entry.name))}/maps", "rb") as file:  # hundreds of them
                 if MARK in file.read():
                     found.append(int(entry.name))
         except OSError:

@@ -42,12 +42,24 @@ def stack_start(pid: int) -> int:
 
 
 def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or its end only waits to be collected (state Z of proc(5))."""
+    """Return whether a process is gone, or its end only waits to be collected (state Z of proc(5)).
+
+    A first thread may end before the others: the process lives as long as one of them does.
+    """
+    if not _has_ended(f"/proc/{pid}"):
+        return False
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return all(_has_ended(task.path) for task in os.scandir(f"/proc/{pid}/task"))
     except OSError:
         return True
-    return text.rpartition(")")[2].split()[0] in ("Z", "X")
+
+
+def _has_ended(folder: str) -> bool:
+    try:
+        with open(f"{folder}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
 
 
 def pid_namespace(pid: int | str = "self") -> int:

@@ -33,7 +33,11 @@ def read_maps(pid: int) -> list[Mapping]:
     """
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
-            lines = file.read().decode(errors="surrogateescape").splitlines()
+            data = file.read()
+        if not data:
+            with open(f"{folder_of(pid)}/maps", "rb") as file:
+                data = file.read()
+        lines = data.decode(errors="surrogateescape").splitlines()
     except FileNotFoundError:
         raise no_process(pid) from None
     except PermissionError:
@@ -43,6 +47,28 @@ def read_maps(pid: int) -> list[Mapping]:
     except ProcessLookupError:
         raise no_process(pid) from None
     return [_parse(line) for line in lines]
+
+
+def folder_of(pid: int) -> str:
+    """Return the folder of /proc where a process's memory is seen: that of its first thread, if it lives.
+
+    A first thread that has ended while others run on (pthread_exit(3) in main) has none any more.
+    """
+    for task in [f"/proc/{pid}", *_tasks(pid)]:
+        try:
+            with open(f"{task}/stat", "rb") as file:
+                if file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X"):
+                    return task
+        except OSError:
+            continue
+    return f"/proc/{pid}"
+
+
+def _tasks(pid: int) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
 
 
 def no_process(pid: int) -> TargetProblem:
@@ -74,7 +100,7 @@ class Memory:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         try:
-            self._fd = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._fd = os.open(f"{folder_of(pid)}/mem", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise no_process(pid) from None
         except ProcessLookupError:

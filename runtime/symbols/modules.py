@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from runtime.errors import ObjectProblem
 from runtime.symbols.elf import ElfFile
-from runtime.symbols.maps import Mapping, read_maps
+from runtime.symbols.maps import Mapping, folder_of, read_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def modules_of(pid: int) -> list[Module]:
 
 def _readable(pid: int, path: str, mapping: Mapping, inode: int) -> str:
     """Return a path of the very file that is mapped: same inode, in the process's own root if need be."""
-    for candidate in (path, f"/proc/{pid}/root{path}"):
+    for candidate in (path, f"{folder_of(pid)}/root{path}"):
         try:
             if os.stat(candidate).st_ino == inode:
                 return candidate

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from runtime.symbols.maps import folder_of
+
 BPFTIME = (sys.executable, "-m", "bpftime_cli")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds that anything may take on a loaded machine
@@ -176,8 +178,9 @@ class Tracer:
 def text_of(pid: int) -> dict[tuple[str, int], bytes]:
     """All executable bytes of a process that come from files, by path and address."""
     found = {}
-    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+    folder = folder_of(pid)
+    with open(f"{folder}/mem", "rb", 0) as memory:
+        for line in Path(f"{folder}/maps").read_text().splitlines():
             words = line.split(maxsplit=5)
             if len(words) < 6 or "x" not in words[1] or not words[5].startswith("/") or "memfd" in words[5]:
                 continue
