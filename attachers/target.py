@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from attachers.inject.frames import Channel, Hello, Reply, Request, map_request
 from attachers.inject.visit import Visitor, target_facts
+from attachers.stacks import directory_in
 from runtime.agent import build, protocol
 from runtime.agent.protocol import Op, SiteState
 from runtime.errors import AttachProblem, TargetProblem
@@ -257,6 +258,8 @@ class Target:
             return self.constant("process_page")
         if symbol in ("rseq_offset", "tid_offset"):
             return self.constant(symbol)
+        if symbol == "unwind":
+            return directory_in(self, session)
         if symbol.startswith("ring:"):
             return self.map_ring(session, symbol[5:])
         offset = session.offset_of(symbol)

@@ -109,6 +109,17 @@ class Action:
     code: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What lies at an address of a process: function (maybe none), offset in it, file and place in that."""
+
+    name: str
+    offset: int
+    path: str
+    build_id: str = ""
+    file_offset: int = 0
+
+
 class Resolver(Protocol):
     """What decoding needs to know about the traced processes; the pipeline has it."""
 
@@ -117,6 +128,9 @@ class Resolver(Protocol):
 
     def symbol(self, pid: int, address: int) -> str:
         """Name of the function at an address, `0x…` if unknown."""
+
+    def locate(self, pid: int, address: int) -> Location | None:
+        """What lies at an address, None where nothing is known."""
 
     def username(self, uid: int) -> str:
         """Name of a user, the number if unknown."""

@@ -54,6 +54,11 @@ class Programs:
                 self.maps[name] = replace(self.maps[name], thread_keyed=True)
         return [w for v in verified for w in v.warnings]
 
+    @property
+    def walk_stacks(self) -> bool:
+        """Return whether a program asks for call stacks."""
+        return any("stack" in self.verified(p.name).needs for p in self.object.programs)
+
     def image(self, name: str, kind: str, arguments: tuple[str, ...] = ARGUMENT_REGISTERS) -> Image:
         """Return a program's native code for a build kind (`rseq` or `plain`), cached if it can be.
 

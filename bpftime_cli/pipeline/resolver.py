@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from runtime.errors import Problem
+from runtime.events import Location
 from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
 from runtime.symbols.modules import Module, modules_of
@@ -40,13 +41,20 @@ class Names:
 
     def symbol(self, pid: int, address: int) -> str:
         """Return the function at an address, `0x…` if unknown."""
+        found = self.locate(pid, address)
+        if found is None or not found.name:
+            return f"{address:#x}"
+        return f"{found.name}+{found.offset}" if found.offset else found.name
+
+    def locate(self, pid: int, address: int) -> Location | None:
+        """Return what lies at an address, None where no file is mapped."""
         for module in self._known(pid):
             if module.contains(address):
                 name, offset = name_at(module.elf, address - module.bias)
                 name = source_name(name) if self.demangles else name
-                if name:
-                    return f"{name}+{offset}" if offset else name
-        return f"{address:#x}"
+                place = module.elf.to_offset(address - module.bias)
+                return Location(name, offset, module.path, module.elf.build_id, place)
+        return None
 
     def _known(self, pid: int) -> list[Module]:
         if pid not in self._modules:

@@ -25,6 +25,7 @@ from runtime.errors import Problem, TargetProblem, UsageProblem
 from runtime.lang import Options, Script, compile_script
 from runtime.shm.clock import SessionClock
 from runtime.shm.session import Session
+from runtime.unwind.directory import ROOM as UNWIND_ROOM
 
 NAPS = (0.0005, 0.02)  # seconds: shortest and longest sleep between two looks at the ring
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
@@ -60,7 +61,8 @@ class Trace:
 
             self.console.talk(show(programs, self.config.stages, "rseq").encode())
         name = self.config.session or f"trace-{os.getpid()}"
-        session = Session.create(name, tuple(programs.maps.values()))
+        spare = UNWIND_ROOM if programs.walk_stacks else 0
+        session = Session.create(name, tuple(programs.maps.values()), spare=spare)
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)

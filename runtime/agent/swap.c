@@ -87,3 +87,14 @@ HELPER u64 swap_leave(u64 slot)
 		address = take_frame(&threads[i], slot);
 	return address;
 }
+
+// The true return address behind a replaced one, which stays; 0 where it was not replaced.
+HELPER u64 swap_peek(u64 slot)
+{
+	struct frames *mine = __atomic_load_n(&threads, __ATOMIC_ACQUIRE) ? frames_of(agent_tid()) : 0;
+
+	for (u32 i = mine ? mine->depth : 0; i; i--)
+		if (mine->frame[i - 1].slot == slot)
+			return mine->frame[i - 1].address;
+	return 0;
+}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.jit.calls import Site
 
 EINVAL, EOPNOTSUPP, E2BIG = -22, -95, -7
+AT_CODE = 1 << 31  # of a walk's flags, see runtime/agent/stack.c
 LOOP_LIMIT = 1 << 23
 PROCESS_PID = 4  # offset in the process page
 SESSION_START = 224  # offset in the region's header
@@ -185,10 +186,13 @@ def printk(site: Site) -> str:
 
 
 def stack(site: Site) -> str:
-    """Emit get_stack: a walk along frame pointers."""
+    """Emit get_stack: `stack_walk` takes the flags above the size, in one word."""
     if site.unit.inputs.kind in FRAMELESS:
         return str(EOPNOTSUPP)
-    return site.invoke("stack_walk", [site.arg(2), site.arg(3), site.arg(4), *_registers(site)])
+    size = site.code.op(f"and i64 {site.arg(3)}, {(1 << 32) - 1}")
+    flags = site.code.op(f"shl i64 {_stack_flags(site, 4)}, 32")
+    how = site.code.op(f"or i64 {size}, {flags}")
+    return site.invoke("stack_walk", [site.arg(2), how, *_registers(site)])
 
 
 def stack_id(site: Site) -> str:
@@ -196,14 +200,20 @@ def stack_id(site: Site) -> str:
     if site.unit.inputs.kind in FRAMELESS:
         return str(EOPNOTSUPP)
     head = site.unit.address(f"head:{site.known().name}")
-    return site.invoke("stack_id", [head, site.arg(3), *_registers(site)])
+    return site.invoke("stack_id", [head, _stack_flags(site, 3), *_registers(site)])
 
 
 def _registers(site: Site) -> list[str]:
-    """Give what a walk starts from: instruction, frame pointer, place of the return address or 0."""
-    ip, frame_pointer, top = (context.read(site.code, site.unit, name) for name in ("ip", "rbp", "rsp"))
-    # At a function's entry the return address is on top of the stack and the frame is the caller's.
-    return [ip, frame_pointer, top if site.unit.inputs.kind is ContextKind.UPROBE else "0"]
+    """Give what a walk starts from, and the process's unwind tables."""
+    start = [context.read(site.code, site.unit, name) for name in ("ip", "rbp", "rsp")]
+    return [*start, site.unit.address("unwind")]
+
+
+def _stack_flags(site: Site, number: int) -> str:
+    """Give a program's flags; ours says that the first address is where code runs, no return address."""
+    if site.unit.inputs.kind is ContextKind.URETPROBE:
+        return site.arg(number)
+    return site.code.op(f"or i64 {site.arg(number)}, {AT_CODE}")
 
 
 def loop(site: Site) -> str:

@@ -126,6 +126,8 @@ MAP_SYMBOLS = frozenset(("map", "head", "ring", "progs"))
 FAULT_USERS = frozenset(f"agent:load_{n}" for n in (1, 2, 4, 8)) | {
     "agent:probe_read",
     "agent:probe_read_str",
+    "agent:stack_walk",
+    "agent:stack_id",
 }
 
 

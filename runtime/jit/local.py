@@ -147,6 +147,7 @@ class LocalProgram:
             "process": ctypes.addressof(local.page),
             "rseq_offset": local.rseq_offset,
             "tid_offset": local.tid_offset,
+            "unwind": 0,  # no tables of this process
         }
         if symbol in constants:
             return constants[symbol]

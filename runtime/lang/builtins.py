@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang.types import PROBE_NAME, SYMBOL, UINT32, UINT64, UNKNOWN, USERNAME, String, Type
+from runtime.lang.ustack import default_stack, fill_stack
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """One builtin. `place`: what the provider must offer (a field of `Provider`), with the message if not."""
+    """One builtin. `needs`: a field of `Provider` that must be set; `refusal`: the message if not.
+
+    `typed`: gives the type where the script's configuration decides it.
+    """
 
     name: str
     type: Type
@@ -34,6 +38,7 @@ class Builtin:
     refusal: str = ""
     modes: tuple[str, ...] = ()
     reason: str = ""
+    typed: Callable[[Any], Type] | None = None
 
     def check(self, c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node classes would be a cycle
         """Type a use, or record why it is not possible here."""
@@ -44,7 +49,7 @@ class Builtin:
         if self.needs and not getattr(provider, self.needs):
             c.fail(node.at, self.refusal.format(provider.name))
             return UNKNOWN
-        return self.type
+        return self.typed(c) if self.typed else self.type
 
 
 def argument_number(name: str) -> int | None:
@@ -142,6 +147,7 @@ def _one(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
 
 _FUNC = "The func builtin can not be used with '{}' probes"
 _RETVAL = "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes"
+_USTACK = "ustack can not be used with {} probes"
 _KERNEL = "it belongs to the kernel"
 _LATER = "use a builtin that is: pid, tid, comm, nsecs, elapsed, cpu, uid, gid, func, probe, rand"
 
@@ -165,7 +171,7 @@ BUILTINS = {
         Builtin("kstack", UINT64, _zero, reason=_KERNEL),
         Builtin("curtask", UINT64, _zero, reason=_KERNEL),
         Builtin("cgroup", UINT64, _zero, reason=_LATER),
-        Builtin("ustack", UINT64, _zero, reason=_LATER),
+        Builtin("ustack", UNKNOWN, _zero, fill_stack, "registers", _USTACK, typed=default_stack),
         Builtin(
             "args", UINT64, _zero, reason="use arg0, arg1, …: the function's debug info is not read here"
         ),

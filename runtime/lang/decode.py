@@ -16,6 +16,7 @@ from runtime.events import Action, Buffer, Event, Pointer, Resolver, Value, text
 from runtime.lang import formats
 from runtime.lang import types as t
 from runtime.lang.layout import stored_size
+from runtime.lang.stacktext import read_stack
 
 HEADER = 8  # bytes before the arguments of a record
 PREFIX = struct.Struct("<HHI")
@@ -101,6 +102,11 @@ def _symbol_reader(_: t.Type, __: Reading) -> Reader:
     return read
 
 
+def _stack_reader(kind: t.Type, _: Reading) -> Reader:
+    assert isinstance(kind, t.Stack)
+    return lambda data, at, resolver: read_stack(kind, data, at, resolver)
+
+
 def _timestamp_reader(_: t.Type, reading: Reading) -> Reader:
     def read(data: bytes, at: int, __: Resolver) -> Value:
         number, _zero, ns = struct.unpack_from("<IIQ", data, at)
@@ -129,6 +135,7 @@ READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
     t.Buffer: _buffer_reader,
     t.Array: _array_reader,
     t.Symbol: _symbol_reader,
+    t.Stack: _stack_reader,
     t.Timestamp: _timestamp_reader,
     t.Inet: _inet_reader,
     t.Mac: _mac_reader,

@@ -29,6 +29,7 @@ from runtime.lang.types import (
     Int,
     Pointer,
     ProbeName,
+    Stack,
     String,
     Symbol,
     Tuple,
@@ -283,7 +284,7 @@ def _comparison(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -
         return BOOL
     if isinstance(left, ProbeName) or isinstance(right, ProbeName):
         return c.fail(node.at, "the probe's name is known only when printed; it can not be compared")
-    if same and op in ("==", "!=") and isinstance(left, String | Tuple | Buffer | Symbol):
+    if same and op in ("==", "!=") and isinstance(left, String | Tuple | Buffer | Symbol | Stack):
         return BOOL
     if same and isinstance(left, String):
         return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")

@@ -249,6 +249,27 @@ class Symbol(Type):
 
 
 @dataclass(frozen=True, slots=True)
+class Stack(Type):
+    """`u32 pid; u32 0; u64 count; u64 address[limit]`, innermost first, printed one line a frame."""
+
+    mode: str
+    limit: int
+
+    @property
+    def size(self) -> int:
+        """Head and addresses."""
+        return 16 + 8 * self.limit
+
+    @property
+    def align(self) -> int:
+        """That of an address."""
+        return 8
+
+    def __str__(self) -> str:
+        return f"ustack_{self.mode}_{self.limit}"
+
+
+@dataclass(frozen=True, slots=True)
 class Timestamp(Type):
     """`u32 format; u32 0; u64 boot ns`, printed by the format with that index."""
 

@@ -46,16 +46,18 @@ class Session:
 
     @classmethod
     def create(
-        cls, name: str, specs: tuple[MapSpec, ...], *, file: Path | None = None, size: int = 0
+        cls, name: str, specs: tuple[MapSpec, ...], *, file: Path | None = None, size: int = 0, spare: int = 0
     ) -> Session:
         """Make a session that has room for these maps (or `size` bytes, if that is more) and place them.
+
+        `spare`: bytes for what comes later; they take no memory until they are written.
 
         Raises:
             Problem: a map cannot exist, or there is not that much memory.
         """
         cpus = possible_cpus()
         needed = sum(MapLayout.of(s, cpus).bytes + PAGE for s in specs) + TABLES
-        session = cls(Region.create(name, max(needed, size, HUGE), file))
+        session = cls(Region.create(name, max(needed, size, HUGE) + spare, file))
         for spec in specs:
             session.place(spec)
         return session

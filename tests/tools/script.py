@@ -34,6 +34,9 @@ class Names:
     def symbol(self, pid: int, address: int) -> str:
         return f"{address:#x}" if pid else "?"
 
+    def locate(self, _pid: int, _address: int) -> None:
+        return None
+
     def username(self, uid: int) -> str:
         return "root" if uid == 0 else str(uid)
 

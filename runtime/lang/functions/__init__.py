@@ -6,18 +6,17 @@ effect, `fill` writes a value that is no word to memory.
 
 from __future__ import annotations
 
-from runtime.lang.functions import aggregates, control, data, maps, output, result
+from runtime.lang.functions import aggregates, control, data, maps, output, result, stacks
 from runtime.lang.functions.row import Aggregation, Function
 
-FUNCTIONS: dict[str, Function] = {
-    row.name: row for rows in (output.ROWS, control.ROWS, maps.ROWS, data.ROWS, result.ROWS) for row in rows
-}
+_TOPICS = (output, control, maps, data, result, stacks)
+FUNCTIONS: dict[str, Function] = {row.name: row for topic in _TOPICS for row in topic.ROWS}
 # Names of the language that have no row: what a message says instead of "unknown".
 NOT_SERVED = frozenset(
     ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find",
     "getopt", "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
     "memcmp", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
     "skboutput", "socket_cookie", "strcap", "str_concat", "strcontains", "strerror", "strstr",
-    "syscall_name", "system", "uaddr", "unwatch", "ustack", "write_user")
+    "syscall_name", "system", "uaddr", "unwatch", "write_user")
 )  # fmt: skip
 AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}
