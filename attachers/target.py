@@ -29,6 +29,7 @@ ARENA_STEP = 1 << 20
 CANNOT_OPEN = (-13, -1, -2, -40)  # EACCES, EPERM, ENOENT, ELOOP
 ARENA_BYTES = 1 << 20
 PAGE = 4096
+CONSTANTS = {"process": "process_page", "rseq_offset": "rseq_offset", "tid_offset": "tid_offset"}
 HOLE = 5  # bytes of padding that a jump takes
 _UNWINDERS = re.compile(r"/(libstdc\+\+|libc\+\+abi|libunwind)\.so")
 
@@ -250,18 +251,18 @@ class Target:
 
     def resolve(self, session: Session, symbol: str) -> int:
         """Return what a symbol of an image means in this process."""
-        if symbol.startswith("agent:"):
-            return self.constant("agent_base") + build.symbols()[symbol[6:]]
-        if symbol.startswith("helper:"):
-            return self._helper(int(symbol[7:]))
-        if symbol == "process":
-            return self.constant("process_page")
-        if symbol in ("rseq_offset", "tid_offset"):
-            return self.constant(symbol)
+        kind, _, name = symbol.partition(":")
+        if kind == "agent":
+            return self.constant("agent_base") + build.symbols()[name]
+        if symbol in CONSTANTS:
+            return self.constant(CONSTANTS[symbol])
+        if kind in ("helper", "ring"):
+            return self._helper(int(name)) if kind == "helper" else self.map_ring(session, name)
         if symbol == "unwind":
             return directory_in(self, session)
-        if symbol.startswith("ring:"):
-            return self.map_ring(session, symbol[5:])
+        return self._in_region(session, symbol)
+
+    def _in_region(self, session: Session, symbol: str) -> int:
         offset = session.offset_of(symbol)
         if symbol.startswith("progs:"):
             raise TargetProblem("programs that call others by a program array are not served in processes")
