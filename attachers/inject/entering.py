@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attachers.hooks import watch_loads
+from attachers.inject.execs import check_native
 from attachers.inject.ptrace import Tracee
 from attachers.inject.visit import Visitor, find_state, target_facts
 from attachers.target import Target
@@ -27,6 +28,7 @@ def enter(tracee: Tracee, session: Session, wait_ms: int, *, follow: bool) -> Ta
     """
     visitor = Visitor(tracee.pid, held=tracee)
     try:
+        check_native(tracee)
         target = Target(tracee.pid, visitor, process_start(tracee.pid), follow=follow)
         target.refresh()
         target.map_session(session)

@@ -36,7 +36,7 @@ def hold_at_start(tracee: Tracee, has_failed: Callable[[], bool]) -> bool:
     Returns whether it has: False when `has_failed` says so first, or it takes too long. Then it is free.
 
     Raises:
-        TargetProblem: the process ended, or the new program is none that can be traced; it runs on.
+        TargetProblem: the process ended.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -52,16 +52,25 @@ def hold_at_start(tracee: Tracee, has_failed: Callable[[], bool]) -> bool:
         else:
             tracee.go_on(stop)
     tracee.to_syscall_stop()  # the end of execve itself, which sets rax
-    if tracee.registers()["cs"] != NATIVE:
-        tracee.detach()
-        raise TargetProblem(f"{tracee.pid} is a 32-bit program", hint="32-bit programs are not supported")
     return True
+
+
+def check_native(tracee: Tracee) -> None:
+    """Refuse a program whose code is not that of this machine's 64-bit mode.
+
+    Raises:
+        TargetProblem: it is a 32-bit one; it is held still.
+    """
+    if tracee.registers()["cs"] != NATIVE:
+        raise TargetProblem(f"{tracee.pid} is a 32-bit program", hint="32-bit programs are not supported")
 
 
 def loses_rights(pid: int, path: str) -> bool:
     """Return whether a program would run with fewer rights because we follow its start: set-user-ID files."""
     if os.geteuid() == 0:
         return False
+    if not path:
+        return True  # a descriptor: nobody knows of what
     try:
         place = Path(f"/proc/{pid}/root{path}" if path.startswith("/") else f"/proc/{pid}/cwd/{path}")
         return bool(place.stat().st_mode & 0o6000) or "security.capability" in os.listxattr(place)

@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from attachers.inject.execs import hold_at_start, seize
+from attachers.inject.execs import check_native, hold_at_start, seize
 from attachers.inject.preload import CannotRun
 from attachers.inject.ptrace import Tracee, collected
 from runtime.errors import TargetProblem
@@ -74,6 +74,7 @@ def _follow(pid: int, name: str, tell: int, failed: int, preload: bool) -> Start
     _say(tell, HELD)
     try:
         hold_at_start(tracee, lambda: False)
+        check_native(tracee)
     except TargetProblem:
         _check_started(pid, name, failed)
         if pid not in collected:

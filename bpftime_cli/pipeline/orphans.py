@@ -37,14 +37,14 @@ class Report:
 
 
 def carriers() -> list[int]:
-    """Return the processes of this user that carry the agent's state."""
+    """Return the processes that carry the agent's state: this user's, for root everybody's."""
     found = []
     own = os.getpid()
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == own:
             continue
         try:
-            if entry.stat().st_uid != os.geteuid():
+            if os.geteuid() not in (0, entry.stat().st_uid):
                 continue
             with open(f"{folder_of(int(entry.name))}/maps", "rb") as file:  # hundreds of them
                 if MARK in file.read():

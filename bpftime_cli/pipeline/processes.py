@@ -30,6 +30,7 @@ from runtime.shm.region import stack_start
 from runtime.shm.session import Session
 
 UNLOAD_PATIENCE = 0.5  # seconds that an unloading may take
+LOADER_PATIENCE = 10.0  # seconds until a launched program is probed as a running one
 END_GRACE = 2.0  # seconds between SIGTERM and SIGKILL for a launched program
 
 
@@ -182,15 +183,16 @@ class Processes:
         Raises:
             TargetProblem: it ended before.
         """
-        while not is_held(traced.target) and traced.knock is None:
+        deadline = time.monotonic() + LOADER_PATIENCE
+        while not is_held(traced.target) and traced.knock is None and time.monotonic() < deadline:
             for knock in self.desk.look():
                 traced.knock = knock
             if traced.knock is None:
                 if not traced.target.is_alive:
                     raise TargetProblem(f"process {traced.target.pid} ended while it was loaded")
                 self._doorbell.wait(0.02)
-        if traced.knock is not None:
-            loader_is_done(traced.target, outside(traced.knock)[1])
+        if not is_held(traced.target):
+            loader_is_done(traced.target, outside(traced.knock)[1] if traced.knock else 0)
 
     def go(self) -> None:
         """Let the launched program run; later requests visit it."""
@@ -241,7 +243,7 @@ class Processes:
             return self.child_status is None
         if self.config.name and self.config.follows:
             return True
-        return not self.traced or any(not t.gone for t in self.traced)
+        return not self.traced or any(not t.gone for t in self.traced) or self.watcher.has_children()
 
     def _has_ended(self, traced: Traced) -> bool:
         if traced.is_child:

@@ -128,6 +128,8 @@ class Trace:
             self._undo()
             if isinstance(end, _Left):
                 return end.status
+            if self._interrupts and not self._armed:  # the same signal has ended the launched program
+                return 128 + self._stop_signal
             raise
         self.pending.check()
         return status

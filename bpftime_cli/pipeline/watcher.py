@@ -32,6 +32,7 @@ class Watcher:
         self._next = 0.0
         self._seen: dict[tuple[int, int], int] = {}
         self._left: set[tuple[int, int]] = set()
+        self._children: dict[int, int] = {}
 
     def look(self) -> None:
         """Look, when it is time to."""
@@ -66,6 +67,7 @@ class Watcher:
             mark = child, process_start(child)
             if mark in self._left or any(t.target.pid == child and not t.gone for t in self._all.traced):
                 continue
+            self._children[child] = mark[1]
             try:
                 if not find_state(child) and _program(child) != _program(pid):
                     self._visit(child)
@@ -73,6 +75,13 @@ class Watcher:
                     self._look_at_children(child)
             except Problem:
                 self._left.add(mark)
+
+    def has_children(self) -> bool:
+        """Return whether a process that a followed one has started still runs."""
+        for pid, start in list(self._children.items()):
+            if process_start(pid) != start or has_ended(pid):
+                del self._children[pid]
+        return bool(self._children)
 
     def _look_for_named(self) -> None:
         known = {t.target.pid for t in self._all.traced if not t.gone}

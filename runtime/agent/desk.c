@@ -50,7 +50,7 @@ static u32 patience(const struct region *region, u32 limit_ms, u32 state)
 }
 
 // Wait for GO. Returns 1, or 0 when nobody came: the place is then left for the tracer to free.
-static int wait_go(const struct region *region, struct knock *place, u32 limit_ms)
+static int wait_go(struct region *region, struct knock *place, u32 limit_ms)
 {
 	s64 slice[2] = { 0, SLICE_NS };
 
@@ -60,9 +60,11 @@ static int wait_go(const struct region *region, struct knock *place, u32 limit_m
 		if (state == KNOCK_GO)
 			return 1;
 		if (waited >= patience(region, limit_ms, state)) {
-			if (__atomic_compare_exchange_n(&place->state, &state, KNOCK_LATE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-				return 0;
-			continue;
+			if (!__atomic_compare_exchange_n(&place->state, &state, KNOCK_LATE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+				continue;
+			if (waited >= EXEC_MS) // somebody else bears its number: nobody is to wait again
+				region->off = 1;
+			return 0;
 		}
 		if (sys(SYS_FUTEX, &place->state, FUTEX_WAIT, state, slice) == -E_TIMEDOUT)
 			waited += SLICE_MS;

@@ -39,6 +39,7 @@ class Desk:
         self._region = region
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._answered: dict[int, float] = {}
+        self._closed = False
 
     def _at(self, place: int) -> int:
         return protocol.REGION_DESK + place * protocol.KNOCK.size
@@ -50,6 +51,8 @@ class Desk:
     def look(self) -> Iterator[Knock]:
         """Give what is new; each is noted as seen, so its thread waits on. Places left late are freed."""
         self._sweep()
+        if self._region.get("off") and not self._closed:
+            self._region.put("off", 0)  # we were stopped for so long that somebody gave us up
         for place in range(protocol.DESK_PLACES):
             state = self.state(place)
             if state in (KnockState.WAITING, KnockState.LATE):
@@ -100,6 +103,7 @@ class Desk:
 
     def close(self) -> None:
         """Send everybody on; who comes from now on does not wait."""
+        self._closed = True
         self._region.put("off", 1)
         for place in range(protocol.DESK_PLACES):
             if self.state(place) in (KnockState.WAITING, KnockState.SEEN):
