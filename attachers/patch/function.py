@@ -73,17 +73,21 @@ class Function:
             at = found.start() + 1
             if code[at] == (offset - at - 1) & 255:
                 return True
-        # A rel32 within 64 KiB ends in two bytes that are both 00 or both ff.
-        for high in (b"\0\0", b"\xff\xff"):
-            at = code.find(high, 3)
-            while at >= 0:
-                is_branch = code[at - 3] == 0xE9 or (code[at - 3] & 0xF0 == 0x80 and code[at - 4] == 0x0F)
-                if (
-                    is_branch
-                    and at + 2 + int.from_bytes(code[at - 2 : at + 2], "little", signed=True) == offset
-                ):
-                    return True
-                at = code.find(high, at + 1)
+        # A rel32 within 64 KiB ends in two bytes that are both ff where it leads back, both 00 where it leads on.
+        return self._has_long_branch(offset, b"\xff\xff", offset, len(code)) or self._has_long_branch(
+            offset, b"\0\0", 3, offset
+        )
+
+    def _has_long_branch(self, offset: int, high: bytes, start: int, end: int) -> bool:
+        """Look for a `jmp` or `jcc` to `offset` whose displacement's high half, `high`, lies in a range."""
+        code = self.code
+        at = code.find(high, max(start, 3), end)
+        while at >= 0:
+            opcode = code[at - 3]
+            is_branch = opcode == 0xE9 or (opcode & 0xF0 == 0x80 and code[at - 4] == 0x0F)
+            if is_branch and at + 2 + int.from_bytes(code[at - 2 : at + 2], "little", signed=True) == offset:
+                return True
+            at = code.find(high, at + 1, end)
         return False
 
     def owns(self, address: int) -> bool:
@@ -117,13 +121,16 @@ class Function:
         return count
 
 
+def may_hold_padding(code: bytes) -> bool:
+    """Return whether a piece of code has bytes that look like nops behind a jump or return: a quick look."""
+    return _MAYBE_PADDING.search(code) is not None
+
+
 def inner_padding(code: bytes, start: int) -> list[tuple[int, int]]:
     """Return (address, bytes) of nops that no thread executes: behind a jump or return, no branch goes there.
 
     `code` begins with a function's first instruction, at `start`.
     """
-    if not _MAYBE_PADDING.search(code):
-        return []
     found: list[tuple[int, int]] = []
     targets = set()
     first = 0

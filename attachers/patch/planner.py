@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from attachers.patch import kept
 from attachers.patch.callthrough import NEVER, is_eligible
-from attachers.patch.function import Function, inner_padding
+from attachers.patch.function import Function, inner_padding, may_hold_padding
 from attachers.patch.gocheck import choose_behind_check
 from attachers.patch.holes import REACH, Holes
 from attachers.patch.hooked import is_back, is_hooked
@@ -136,10 +136,11 @@ class Planner:
 
     def _offer_inner(self, holes: Holes, module: Module, low: int, high: int) -> None:
         for start, end in bodies_in(module.elf, low - module.bias, high - module.bias):
-            if start + module.bias in self._searched:
-                continue
-            self._searched.add(start + module.bias)
-            code = self.target.code_at(start + module.bias, end - start)
+            at = start + module.bias
+            code = b"" if at in self._searched else self.target.code_at(at, end - start)
+            if not may_hold_padding(code[max(low - at, 0) : max(high - at, 0)]):
+                continue  # to decode a whole function for nothing takes long
+            self._searched.add(at)
             for hole, size in inner_padding(code, start + module.bias):
                 holes.add(hole, size)
 

@@ -56,6 +56,17 @@ class Layout:
             offset, kind, field = row.split()
             label, _, count = field.partition("[")
             self.fields[label] = Field(int(offset), kind, label, int(count.rstrip("]") or "1"))
+        self._whole = struct.Struct(self._format())
+        self._blank = {f.name: 0 if f.count == 1 and f.kind in CODES else b"" for f in self.fields.values()}
+
+    def _format(self) -> str:
+        """Return the `struct` format of all members; arrays of integers are raw bytes in it."""
+        parts, at = ["<"], 0
+        for field in self.fields.values():
+            is_number = field.count == 1 and field.kind in CODES
+            parts.append(f"{field.offset - at}x" + (CODES[field.kind] if is_number else f"{field.size}s"))
+            at = field.offset + field.size
+        return "".join([*parts, f"{self.size - at}x"])
 
     def get(self, buffer: memoryview | bytes | bytearray, name: str, base: int = 0) -> int:
         """Read an integer member of the structure at `base`."""
@@ -77,18 +88,12 @@ class Layout:
 
     def pack(self, **values: int | bytes) -> bytes:
         """Return the structure as bytes with the given members set and all else zero."""
-        buffer = bytearray(self.size)
-        for name, value in values.items():
-            self.put(buffer, name, value)
-        return bytes(buffer)
+        return self._whole.pack(*(self._blank | values).values())
 
     def unpack(self, buffer: memoryview | bytes | bytearray, base: int = 0) -> dict[str, int]:
         """Return all scalar integer members by name."""
-        return {
-            f.name: self.get(buffer, f.name, base)
-            for f in self.fields.values()
-            if f.count == 1 and f.kind in CODES
-        }
+        values = zip(self.fields, self._whole.unpack_from(buffer, base), strict=True)
+        return {name: value for name, value in values if self._blank[name] == 0}
 
 
 REGION = Layout(
