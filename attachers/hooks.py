@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from attachers.patch.apply import HOOK_LINK
 from attachers.patch.chain import chain
-from attachers.patch.plan import Probe, When
+from attachers.patch.plan import HOOK_LINK, Probe, When
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
 from runtime.agent import protocol

@@ -12,14 +12,13 @@ from attachers.inject.visit import find_state
 from attachers.patch.chain import Node, chain
 from attachers.patch.grace import free, settle
 from attachers.patch.hooked import is_back, is_hooked, restore_tail
-from attachers.patch.plan import AttachPlan
+from attachers.patch.plan import HOOK_LINK, AttachPlan
 from attachers.patch.semaphores import Owner, count_request, unowned
 from attachers.target import SiteEntry, Target
 from runtime.agent import protocol
 from runtime.agent.protocol import Op, SiteKind, SiteState
 from runtime.errors import AttachProblem, TargetProblem
 
-HOOK_LINK = 0xFFFF0001  # link of our own probes (`attachers/hooks.py`): behind all of the user's
 WRITE_LIMIT = 512 << 10  # bytes of code in one frame
 WORDS = {
     16: "another kind of probe owns this place",

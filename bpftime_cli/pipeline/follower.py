@@ -12,9 +12,9 @@ from attachers.inject.frames import Request
 from attachers.inject.preload import Mailbox
 from attachers.inject.ptrace import Tracee
 from attachers.inject.visit import Visitor
-from attachers.patch.apply import HOOK_LINK
 from attachers.patch.chain import chain
 from attachers.patch.grace import free
+from attachers.patch.plan import HOOK_LINK
 from attachers.target import Target
 from runtime.agent.protocol import KnockReason, Op, SiteState
 from runtime.errors import Problem
