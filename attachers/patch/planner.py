@@ -18,12 +18,12 @@ from attachers.patch.holes import REACH, Holes
 from attachers.patch.hooked import is_back, is_hooked
 from attachers.patch.kept import Outcome
 from attachers.patch.nops import choose_nop
-from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, When
+from attachers.patch.plan import DECIDES, EXIT, HOOK_LINK, AttachPlan, Probe, When
 from attachers.patch.site import choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import Moment
 from attachers.patch.write import Writer
-from attachers.target import Target
+from attachers.target import SiteEntry, Target
 from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem
 from runtime.shm.session import Session
@@ -103,15 +103,25 @@ class Planner:
 
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         """Return the places of the probes of one module: as they were chosen before, or chosen now."""
-        in_use = any(s.state != SiteState.FREE and module.contains(s.at) for s in self.target.sites)
+        in_use = any(module.contains(s.at) and _matters(s, probes) for s in self.target.sites)
         key = "" if in_use else kept.key_of(module, probes, self.swap, self.target.code_at)
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
-        if known is not None:
+        if known is not None and not self._are_taken(known):
             return known
         outcomes = [self._outcome(probe) for probe in probes]
         if key:
             kept.save(key, outcomes, module.bias, self.target.code_at)
         return outcomes
+
+    def _are_taken(self, outcomes: list[Outcome]) -> bool:
+        """Return whether a choice of before needs padding that one of our own hooks has taken."""
+        holes = {s.hole for s in self.target.sites if s.state != SiteState.FREE and s.hole}
+        return any(
+            spot.place.hole in holes
+            for outcome in outcomes
+            if not isinstance(outcome, AttachProblem)
+            for spot in outcome
+        )
 
     def _outcome(self, probe: Probe) -> Outcome:
         try:
@@ -317,3 +327,10 @@ def _decision(probe: Probe, function: Function, holes: Holes) -> Spot:
     if function.name in STARTERS or (function.is_whole and not function.returns and not function.leaves):
         raise AttachProblem(f"{function.name} never returns: it cannot be overridden", errno=95)
     return Spot(probe, choose_entry(function, holes), Moment.ENTRY)
+
+
+def _matters(site: SiteEntry, probes: list[Probe]) -> bool:
+    """Return whether a site changes what may be chosen; our own hooks elsewhere only take padding."""
+    if site.link != HOOK_LINK:
+        return site.state != SiteState.FREE
+    return any(p.address <= site.at < p.address + p.size for p in probes)
