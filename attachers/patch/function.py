@@ -73,7 +73,7 @@ class Function:
             at = found.start() + 1
             if code[at] == (offset - at - 1) & 255:
                 return True
-        # A rel32 within 64 KiB ends in two bytes that are both ff where it leads back, both 00 where it leads on.
+        # A rel32 within 64 KiB ends in two bytes of ff where it leads back, of 00 where it leads on.
         return self._has_long_branch(offset, b"\xff\xff", offset, len(code)) or self._has_long_branch(
             offset, b"\0\0", 3, offset
         )

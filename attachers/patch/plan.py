@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from attachers.patch.site import Place
 from runtime.agent import protocol
@@ -17,6 +18,9 @@ from runtime.errors import AttachProblem
 from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 from runtime.symbols.notes import Marker
+
+if TYPE_CHECKING:
+    from attachers.patch.spot import Spot
 
 HOOK_LINK = 0xFFFF0001  # link of our own probes (`attachers/hooks.py`): behind all of the user's
 EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
@@ -124,7 +128,7 @@ class AttachPlan:
     `heads`: such thunks and their next ones. `frames`: addresses of unwind entries to register, with the
     links whose thunks need them. `reads_memory`: programs read what pointers point to. `refused`: links
     without a place, and why. `counters`: link and address of each marker's counter, with the sites that
-    count there.
+    count there. `thunks`: what was placed, with address and bytes of its thunk.
     """
 
     pid: int
@@ -138,6 +142,7 @@ class AttachPlan:
     refused: dict[int, AttachProblem] = field(default_factory=dict)
     sites_of: dict[int, list[int]] = field(default_factory=dict)
     counters: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    thunks: list[tuple[Spot, int, int]] = field(default_factory=list)
 
     @property
     def sites(self) -> list[Site]:

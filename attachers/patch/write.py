@@ -202,6 +202,7 @@ class Writer:
             bytes=code.here - start,
             semaphore=spot.probe.semaphore,
         )
+        self.plan.thunks.append((spot, start, code.here - start))
         return start, inner
 
     def _emit(self, code: Code, spot: Spot, onward: int) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.interceptor.plan import InterceptorPlan
+from attachers.patch.explain import explain
 from attachers.patch.plan import AttachPlan, Probe
 from attachers.uprobe import Hook
 from attachers.usdt import MarkerText, too_many_arguments
@@ -62,7 +63,7 @@ class Arming:
         plan = traced.attacher.plan(probes)
         self._tell_of_frida(plan)
         if self.config.dry_run or self.config.verbose > 1:
-            self.console.note(str(plan))
+            self.console.note(explain(plan) if self.config.verbose else str(plan))
         traced.attacher.apply(plan)
         self._report_refused(plan.refused, spans)
         return len(spans) - len(plan.refused)

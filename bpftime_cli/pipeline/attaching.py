@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from attachers.base import UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, FunctionData
 from attachers.inject.visit import find_state
 from attachers.patch.apply import remove
+from attachers.patch.cost import IN_PLACE, cost_of
 from attachers.resolve import find_modules
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher, Hook
@@ -122,20 +124,30 @@ class Attaching:
         link = self.handlers.add_link(
             self.loaded.kept.programs[name], event, target.pid, target.start, cookie
         )
-        sites, refused = 0, False
+        armed: _Armed | None = None
         try:
             hook = Hook(link, image, text.module, _function(target, text), place.type, cookie)
-            sites, refused = _arm(attacher, hook)
+            armed = _arm(attacher, hook)
         finally:
-            if not sites:
+            if armed is None:
                 self.handlers.remove(link)
                 self.handlers.remove(event)
-        self.handlers.set_link(link, LinkState.ARMED, sites=sites, refused=refused)
+        self.handlers.set_link(
+            link, LinkState.ARMED, sites=armed.sites, refused=armed.refused, cost=armed.cost
+        )
         return link, f"{WORDS[place.type]}:{text.to_string()}"
 
 
-def _arm(attacher: FunctionAttacher, hook: Hook) -> tuple[int, bool]:
-    """Arm all places of a hook; returns how many, and whether some were refused.
+class _Armed(NamedTuple):
+    """How many places were armed, whether some were refused, and the number of the dearest class of cost."""
+
+    sites: int
+    refused: bool
+    cost: int
+
+
+def _arm(attacher: FunctionAttacher, hook: Hook) -> _Armed:
+    """Arm all places of a hook.
 
     Raises:
         AttachProblem: nothing could be armed.
@@ -149,7 +161,8 @@ def _arm(attacher: FunctionAttacher, hook: Hook) -> tuple[int, bool]:
     attacher.apply(plan)
     if hook.link in plan.refused and planned == 1 and not refused:
         raise plan.refused[hook.link]
-    return planned, hook.link in plan.refused
+    cost = max((cost_of(spot) for spot, _, _ in plan.thunks), key=lambda c: c.ns, default=IN_PLACE)
+    return _Armed(planned, hook.link in plan.refused, cost.number)
 
 
 def _data(target: Target, place: Place) -> FunctionData:

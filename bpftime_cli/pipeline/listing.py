@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.inject.visit import find_state
+from attachers.patch.cost import COSTS
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import WORDS, is_attached
 from bpftime_cli.pipeline.objects import CONTEXTS
@@ -62,6 +63,8 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "process": (("PID", "pid"), ("COMM", "comm"), ("UID", "uid"), ("AGENT", "agent")),
 }
 
+MORE_COLUMNS = {"link": (("COOKIE", "cookie"), ("SITES", "sites"), ("COST", "cost"))}
+
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
@@ -90,19 +93,19 @@ def show_sessions(request: ListRequest, console: Console) -> int:
     for index, kind in enumerate(shown):
         if index and request.format == "text":
             console.data(b"\n")
-        print_rows(console, kind, rows[kind], request.format)
+        print_rows(console, kind, rows[kind], request.format, verbose=request.verbose)
     console.out.flush()
     return 0
 
 
-def print_rows(console: Console, kind: str, rows: list[Row], form: str) -> None:
-    """Print rows of one kind: a table, or an object a line with the kind in it."""
+def print_rows(console: Console, kind: str, rows: list[Row], form: str, *, verbose: bool = False) -> None:
+    """Print rows of one kind: a table (`verbose`: more columns), or an object a line with the kind in it."""
     if form == "json":
         for row in rows:
             plain: Row = {"kind": kind, **{name: value for name, value in row.items() if name != "shown"}}
             console.data(value_json(plain).encode("utf-8", "surrogateescape") + b"\n")
         return
-    columns = COLUMNS[kind]
+    columns = COLUMNS[kind] if not verbose else (*COLUMNS[kind], *MORE_COLUMNS.get(kind, ()))
     cells = [["-" if row[key] is None else str(row[key]) for _, key in columns] for row in rows]
     console.table([head for head, _ in columns], cells)
 
@@ -212,9 +215,15 @@ def _link_rows(session: OpenSession, pids: tuple[int, ...]) -> list[Row]:
                 "state": is_attached(link).name.lower(),
                 "sites": link.sites,
                 "cookie": link.cookie,
+                "cost": _cost(link),
             }
         )
     return rows
+
+
+def _cost(link: Link) -> str | None:
+    cost = COSTS.get(link.cost)
+    return f"{cost.name}, ~{cost.ns:g} ns" if cost else None
 
 
 def _comm(link: Link) -> str:

@@ -131,7 +131,7 @@ LINK = Layout(
     128,
     (
         "40 u32 program,44 u32 event,48 u64 cookie,56 u32 slot,60 s32 error,64 u32 sites,68 u32 refused,"
-        "72 u64 hits,80 u32 pid,84 u32 spare,88 u64 start"
+        "72 u64 hits,80 u32 pid,84 u32 cost,88 u64 start"
     ),
 )
 THREAD_SLOT = Layout("thread_slot", 16, "0 u32 process,4 u32 tid,8 u64 fs_base")

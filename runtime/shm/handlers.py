@@ -79,6 +79,7 @@ class Link:
     refused: int
     state: LinkState
     error: int = 0
+    cost: int = 0
 
 
 class Handlers:
@@ -174,11 +175,18 @@ class Handlers:
         return number
 
     def set_link(
-        self, number: int, state: LinkState, *, sites: int = 0, refused: int = 0, error: int = 0
+        self,
+        number: int,
+        state: LinkState,
+        *,
+        sites: int = 0,
+        refused: int = 0,
+        error: int = 0,
+        cost: int = 0,
     ) -> None:
-        """Record what became of a link."""
+        """Record what became of a link; `cost`: the number of the dearest class of its places."""
         at = self._base + (number - 1) * protocol.HANDLER.size
-        self._put(protocol.LINK, at, sites=sites, refused=refused, error=error)
+        self._put(protocol.LINK, at, sites=sites, refused=refused, error=error, cost=cost)
         self._put(protocol.HANDLER, at, state=state)
 
     def remove(self, number: int) -> None:
@@ -254,6 +262,7 @@ class Handlers:
                     refused,
                     known,
                     get(buffer, "error", at),
+                    get(buffer, "cost", at),
                 )
             )
         return found
