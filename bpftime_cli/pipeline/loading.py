@@ -30,6 +30,7 @@ from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
 from runtime.events import Value
 from runtime.shm.region import Region
 from runtime.shm.session import TABLES, Session
+from runtime.unwind.directory import ROOM as UNWIND_ROOM
 
 NAPS = (0.0005, 0.02)  # seconds between two looks at the rings
 
@@ -181,7 +182,7 @@ class Foreground:
         self.console = console
         self.places = places
         name = request.session or f"load-{os.getpid()}"
-        region = Region.create(name, room_for(source.programs) + TABLES + (1 << 20))
+        region = Region.create(name, room_for(source.programs) + TABLES + (1 << 20) + UNWIND_ROOM)
         self.loaded = place(source.programs, region, source.data, source.file, source.values)
         self.session: Session = self.loaded.session
         self.folder = TracerFolder.open("load", self.session, console)

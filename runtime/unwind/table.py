@@ -29,14 +29,22 @@ def table_of(elf: ElfFile) -> bytes:
     if section is None or not section.size:
         return b""
     frame = elf.content(section)
-    base, fdes = _search_table(elf) or _scanned(frame, section.address)
+    base, fdes = search_table(elf) or _scanned(frame, section.address)
+    return build_table(frame, section.address, base, fdes)
+
+
+def build_table(frame: bytes, address: int, base: int, fdes: bytes) -> bytes:
+    """Return the table for the contents of .eh_frame, which lies at `address` of its file; empty for no row.
+
+    `fdes`: pairs of s32 (function start, FDE), relative to `base`, sorted. Nothing of it is trusted.
+    """
     count = len(fdes) // 8
     most = len(frame) + 2 * count
     pcs, kinds = (ctypes.c_uint32 * most)(), (ctypes.c_uint16 * most)()
     rules, slots = (ctypes.c_uint64 * MOST_RULES)(), (ctypes.c_uint32 * SLOTS)()
     held = ctypes.create_string_buffer(frame), ctypes.create_string_buffer(fdes)
     places = [ctypes.addressof(memory) for memory in (*held, pcs, kinds, rules, slots)]
-    values = (places[0], len(frame), section.address, base, places[1], count, *places[2:4], most, *places[4:])
+    values = (places[0], len(frame), address, base, places[1], count, *places[2:4], most, *places[4:])
     words = (ctypes.c_uint64 * (len(values) + 2))(*values)
     rows = agent().function("unwind_build", 1)(ctypes.addressof(words))
     if not rows:
@@ -57,7 +65,7 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 8)
 
 
-def _search_table(elf: ElfFile) -> tuple[int, bytes] | None:
+def search_table(elf: ElfFile) -> tuple[int, bytes] | None:
     """Return the linker's sorted table: pairs of s32 (function start, FDE), and what they are relative to."""
     section = elf.section(".eh_frame_hdr")
     data = elf.content(section) if section and section.size >= 12 else b""
