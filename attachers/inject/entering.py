@@ -50,11 +50,15 @@ def is_held(target: Target) -> bool:
 def loader_is_done(target: Target, tid: int) -> None:
     """Take up a program whose thread `tid` waits for us behind its loader: now the libc's facts are there.
 
+    The thread is held until the channel lets it go.
+
     Raises:
         TargetProblem: it has ended.
     """
     target.channel.close()
     target.channel = Visitor(target.pid, tid)
+    if tid:
+        target.channel.hold()
     facts = target_facts(target.pid, target.memory, target.start)
     landing, inbox = target.constant("landing"), target.constant("inbox")
     target.ask([replace(facts, landing=landing, inbox=inbox).request()])

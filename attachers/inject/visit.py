@@ -15,7 +15,7 @@ from attachers.inject.ptrace import Tracee
 from runtime.agent import build, protocol
 from runtime.errors import TargetProblem
 from runtime.shm.region import process_start
-from runtime.symbols.maps import Memory, read_maps
+from runtime.symbols.maps import Memory, find_mapping, read_maps
 
 MADVISE, MADV_DONTNEED = 28, 4
 KEPT_INBOX = 16 << 10  # bytes of frames whose memory may stay in the target between visits
@@ -23,10 +23,7 @@ KEPT_INBOX = 16 << 10  # bytes of frames whose memory may stay in the target bet
 
 def find_state(pid: int) -> int:
     """Return the address of the agent's state in a process, 0 when it carries none."""
-    for mapping in read_maps(pid):
-        if f"memfd:{protocol.STATE_NAME}" in mapping.path:
-            return mapping.start
-    return 0
+    return find_mapping(pid, f"memfd:{protocol.STATE_NAME}")
 
 
 class Visitor:
@@ -80,6 +77,15 @@ class Visitor:
         """Return whether a thread is held."""
         return self._held is not None
 
+    def hold(self) -> None:
+        """Stop the thread that is to be borrowed, for several exchanges, until `let_go`.
+
+        Raises:
+            TargetProblem: it cannot be stopped.
+        """
+        if self._held is None:
+            self._held = self._borrow()
+
     def let_go(self) -> None:
         """Let a thread that was held run on; from now on any thread is borrowed."""
         held, self._held, self.tid = self._held, None, 0
@@ -126,14 +132,13 @@ class Visitor:
 
     def _arrive(self, thread: Borrowed) -> tuple[int, loader.Landing]:
         """Return the address of the agent's visit function and the landing, made where they are missing."""
-        maps = read_maps(self.pid)
         state = find_state(self.pid)
         head = self.memory.read(state, protocol.STATE.size) if state else b""
         known = loader.find_landing(head) if head else None
         if known:
             thread.use_landing(known.at, known.stack)
             return protocol.STATE.get(head, "serve"), known
-        landing = loader.make_landing(thread, self.memory, maps)
+        landing = loader.make_landing(thread, self.memory, read_maps(self.pid))
         serve = protocol.STATE.get(head, "serve") if head else 0
         if not serve:
             serve = loader.load_agent(thread, self.memory) + build.symbols()["agent_visit"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from itertools import count
 
 from attachers.base import unknown_link
+from attachers.inject.visit import Visitor
 from attachers.interceptor import table
 from attachers.interceptor.hooks import Hook, Hooks
 from attachers.interceptor.loads import loads_pass
@@ -56,6 +57,8 @@ class InterceptorAttacher(FunctionAttacher):
             self._links |= set(done.sites_of) - set(plan.refused)
 
     def _hook(self, plan: InterceptorPlan) -> None:
+        if isinstance(self.target.channel, Visitor):
+            self.target.channel.let_go()  # Frida needs the thread itself
         if self._hooks is None:
             with loads_pass(self.session, self.target.pid):
                 self._hooks = Hooks(self.target.pid)

@@ -126,15 +126,16 @@ class Follower:
         if traced is None:  # a fork child: it has a copy of its parent's probes
             traced = self.take_up(Target.open(pid, Visitor(pid, tid)))
             traced.seen = _probed(traced.target, self._all.session.region.id)
-        else:
+        try:
             loader_is_done(traced.target, tid)
-        traced.unloading = False
-        forget_unloaded(traced)
-        started = bool(traced.seen)
-        if self._arm(traced) and started:
-            watch_unloads(traced.target)
-        if isinstance(traced.target.channel, Visitor):
-            traced.target.channel.tid = 0
+            traced.unloading = False
+            forget_unloaded(traced)
+            started = bool(traced.seen)
+            if self._arm(traced) and started:
+                watch_unloads(traced.target)
+        finally:
+            if isinstance(traced.target.channel, Visitor):
+                traced.target.channel.let_go()
 
     def watch(self, traced: Traced) -> None:
         """Let a process tell us when it becomes another program."""

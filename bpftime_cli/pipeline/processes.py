@@ -167,6 +167,7 @@ class Processes:
                 )
                 self._wait_for_loader(traced)
         except Problem:
+            self._kill_child()
             self.stop_child()
             raise
         traced.is_child = True
@@ -281,6 +282,11 @@ class Processes:
     def cancel(self) -> None:
         """End a launched program that has not been let go yet: nothing of it runs."""
         if any(t.is_child and not t.gone and (t.knock or is_held(t.target)) for t in self.traced):
+            self._kill_child()
+
+    def _kill_child(self) -> None:
+        """End a launched program of which nothing has run, or that we hold."""
+        if self.child not in collected:
             os.kill(self.child, signal.SIGKILL)
 
     def _detach_children(self) -> None:

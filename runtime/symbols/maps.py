@@ -31,13 +31,36 @@ def read_maps(pid: int) -> list[Mapping]:
     Raises:
         TargetProblem: there is no such process, or it may not be looked at.
     """
+    return [_parse(line) for line in read_map_text(pid).decode(errors="surrogateescape").splitlines()]
+
+
+def find_mapping(pid: int, name: str) -> int:
+    """Return the start of the first mapping whose line holds a name, 0 for none; quicker than `read_maps`.
+
+    Raises:
+        TargetProblem: there is no such process, or it may not be looked at.
+    """
+    text = read_map_text(pid)
+    found = text.find(name.encode())
+    if found < 0:
+        return 0
+    line = text[text.rfind(b"\n", 0, found) + 1 : found]
+    return int(line[: line.index(b"-")], 16)
+
+
+def read_map_text(pid: int) -> bytes:
+    """Return the memory map of a process as the kernel gives it.
+
+    Raises:
+        TargetProblem: there is no such process, or it may not be looked at.
+    """
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
-            data = file.read()
-        if not data:
-            with open(f"{folder_of(pid)}/maps", "rb") as file:
-                data = file.read()
-        lines = data.decode(errors="surrogateescape").splitlines()
+            text = file.read()
+        if text:
+            return text
+        with open(f"{folder_of(pid)}/maps", "rb") as file:
+            return file.read()
     except FileNotFoundError:
         raise no_process(pid) from None
     except PermissionError:
@@ -46,7 +69,6 @@ def read_maps(pid: int) -> list[Mapping]:
         ) from None
     except ProcessLookupError:
         raise no_process(pid) from None
-    return [_parse(line) for line in lines]
 
 
 def folder_of(pid: int) -> str:
