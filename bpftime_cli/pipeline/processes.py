@@ -237,14 +237,20 @@ class Processes:
         The end of a launched command ends it, whatever the command has left behind; else the end of the last
         process does. Without any process it goes on.
         """
-        for traced in self.traced:
+        for traced in list(self.traced):
             if (traced.is_child or not traced.gone) and self._has_ended(traced):
                 traced.gone = True
+            if traced.gone:
+                self._close(traced)
+                if traced.is_followed and not traced.is_child:
+                    self.traced.remove(traced)
         if self.child and not self.config.pids:
             return self.child_status is None
         if self.config.name and self.config.follows:
             return True
-        return not self.traced or any(not t.gone for t in self.traced) or self.watcher.has_children()
+        if not self.config.pids and not self.config.name:
+            return True
+        return any(not t.gone for t in self.traced) or self.watcher.has_children()
 
     def _has_ended(self, traced: Traced) -> bool:
         if traced.is_child:
@@ -341,10 +347,14 @@ class Processes:
     def close(self) -> None:
         """Close descriptors."""
         for traced in self.traced:
-            traced.target.close()
-            if traced.pidfd >= 0:
-                os.close(traced.pidfd)
-                traced.pidfd = -1
+            self._close(traced)
+
+    @staticmethod
+    def _close(traced: Traced) -> None:
+        traced.target.close()
+        if traced.pidfd >= 0:
+            os.close(traced.pidfd)
+            traced.pidfd = -1
 
 
 def check_launchable(command: str) -> None:

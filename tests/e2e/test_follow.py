@@ -131,6 +131,14 @@ def test_storms(name: str, tmp_path: Path) -> None:
     assert data
 
 
+def test_a_tracer_that_follows_many_keeps_no_descriptors(tmp_path: Path) -> None:
+    words = ["sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done; ulimit -n"]
+    argv = ["prlimit", "--nofile=48", *BPFTIME, "trace", "-q", "-e", MALLOCS, "--", *words]
+    done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"48\n@[sh]: ")
+
+
 THREADS = """
 import os, subprocess, sys, threading
 def work(n):
@@ -174,7 +182,6 @@ def test_a_killed_tracer_leaves_the_storm_alone(moment: float, tmp_path: Path) -
         time.sleep(0.01)
     if members:
         assert out.read_text() == "60\n"
-    bpftime("list")
 
 
 def processes() -> list[int]:

@@ -159,7 +159,6 @@ def test_a_tracer_that_leaves_in_the_middle_of_loading() -> None:
             assert ended.status == (0 if number == 2 else -9), ended.err
             got = counts(target.until(b"done\n"))
             assert (got["calls"], got["wrong"]) == (8000, 0)
-            bpftime("list")
             assert target.end() == 0
 
 
