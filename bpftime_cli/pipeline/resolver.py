@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 
 from runtime.errors import Problem
 from runtime.events import Location
 from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
+from runtime.symbols.jitted import PerfMap
 from runtime.symbols.modules import Module, modules_of
 
 UNLOADED = 64  # modules of a process that are remembered after they were unloaded
@@ -21,6 +23,7 @@ class Names:
         self.probes: list[str] = []
         self._cookies: dict[str, int] = {}
         self._modules: dict[int, list[Module]] = {}
+        self._perf_maps: dict[int, PerfMap] = {}
 
     def add_probe(self, name: str) -> int:
         """Return the cookie for a probe's name: the same for all sites that bear it."""
@@ -47,14 +50,25 @@ class Names:
         return f"{found.name}+{found.offset}" if found.offset else found.name
 
     def locate(self, pid: int, address: int) -> Location | None:
-        """Return what lies at an address, None where no file is mapped."""
-        for module in self._known(pid):
-            if module.contains(address):
-                name, offset = name_at(module.elf, address - module.bias)
-                name = source_name(name) if self.demangles else name
-                place = module.elf.to_offset(address - module.bias)
-                return Location(name, offset, module.path, module.elf.build_id, place)
-        return None
+        """Return what lies at an address, None where nothing is known of it.
+
+        A child that has become another program meanwhile sent from where its parent's modules lie.
+        """
+        modules = itertools.chain(self._known(pid), *(m for p, m in self._modules.items() if p != pid))
+        module = next((m for m in modules if m.contains(address)), None)
+        if module is None:
+            return self._compiled(pid).at(address)
+        name, offset = name_at(module.elf, address - module.bias)
+        name = source_name(name) if self.demangles else name
+        place = module.elf.to_offset(address - module.bias)
+        return Location(name, offset, module.path, module.elf.build_id, place)
+
+    def _compiled(self, pid: int) -> PerfMap:
+        """Return the functions that a process has compiled at run time, read anew when the file has grown."""
+        known = self._perf_maps.get(pid)
+        if known is None or known.is_stale():
+            self._perf_maps[pid] = known = PerfMap(pid)
+        return known
 
     def _known(self, pid: int) -> list[Module]:
         if pid not in self._modules:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.languages import go, has
+from tests.tools.target import build
 from tests.tools.tracing import BPFTIME, environment
 
 THREADS = """
@@ -136,3 +138,65 @@ def test_every_function_of_a_library(name: str, tmp_path: Path) -> None:
     differing = {f: (entered[f], returned[f]) for f in both if entered[f] != returned[f]}
     assert len(both) >= 10
     assert not differing
+
+
+OWN = {
+    "bash": ("bash", "uprobe:bash:*"),
+    "git": ("git", "uprobe:git:*"),
+    "sqlite3": ("sqlite3", "uprobe:libsqlite3*:*"),
+    "python threads": (sys.executable, "uprobe:*python3*:Py*"),
+    "node": ("node", "uprobe:node:*Environment*"),
+    "openssl": ("openssl", "uprobe:libcrypto.so.3:EVP_*"),
+}
+ATTACHED = re.compile(r"Attached (\d+) probes")
+
+
+def counted(argv: list[str], stdin: bytes, pattern: str, out: Path) -> tuple[int, bytes, str, int]:
+    """Status, output, messages and the number of probes of a run with a pattern's functions counted."""
+    program = f"{pattern} {{ @[func] = count(); }}"
+    done = subprocess.run(
+        [*BPFTIME, "trace", "--no-warnings", "--exit-code", "-o", str(out), "-e", program, "--", *argv],
+        input=stdin, capture_output=True, timeout=100, env=environment(PYTHONDONTWRITEBYTECODE="1"), check=False,
+    )  # fmt: skip
+    found = ATTACHED.search(out.read_text() if out.exists() else "") or ATTACHED.search(done.stderr.decode())
+    return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"), int(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_program_s_own_functions(name: str, tmp_path: Path) -> None:
+    """A hundred and more functions of the program itself, stripped or not: output and status as without."""
+    argv, _, stdin = PROGRAMS[name]
+    tool, pattern = OWN[name]
+    if not shutil.which(tool):
+        pytest.skip(f"no {tool}")
+    want = bare(argv, stdin)
+    status, out, err, probes = counted(argv, stdin, pattern, tmp_path / "out")
+    if "among the" in err:
+        pytest.skip(f"{tool} is built another way: {err.splitlines()[0]}")
+    assert (status, out) == want, err
+    assert probes >= 100
+    assert len(re.findall(r"^@\[", (tmp_path / "out").read_text(), re.MULTILINE)) >= 5
+
+
+@pytest.mark.skipif(not has("go"), reason="no go")
+def test_a_go_program_s_own_functions(tmp_path: Path) -> None:
+    """Goroutines move their stacks: entries only, in place, all over the runtime."""
+    program = [str(go(tmp_path))]
+    want = bare(program, b"\n\n")
+    pattern = (
+        "uprobe:till:main.*,uprobe:till:fmt.*,uprobe:till:os.*,uprobe:till:sync*,uprobe:till:runtime.map*"
+    )
+    status, out, err, probes = counted(program, b"\n\n", pattern, tmp_path / "out")
+    assert (status, out) == want, err
+    assert probes >= 100
+
+
+@pytest.mark.parametrize("provider", ["uprobe", "uretprobe"])
+def test_a_program_that_throws(provider: str, tmp_path: Path) -> None:
+    """Exceptions pass through functions of the program and of the C++ library whose returns are probed."""
+    program = [str(build("thrown"))]
+    want = bare(program, b"\n\n")
+    pattern = f"{provider}:thrown:*,{provider}:libstdc++.so.6:*"
+    status, out, err, probes = counted(program, b"\n\n", pattern, tmp_path / "out")
+    assert (status, out) == want, err
+    assert probes >= 100
