@@ -25,6 +25,14 @@ OURS = (
     ("a latency histogram by thread",
      "uprobe:bench:step { @s[tid] = nsecs; } uretprobe:bench:step { @ = hist(nsecs - @s[tid]); delete(@s[tid]); }", 0.0),
 )  # fmt: skip
+CHANGED = (
+    ("override(), not decided", "uprobe:bench:step /arg1 == 9/ { override(1); }", 5.0),
+    ("override(), decided: the call does not run", "uprobe:bench:step { override(1); }", 5.0),
+    ("setret() at a return", "uretprobe:bench:step { setret(retval + 1); }", 0.0),
+    ("count() inside the function", "uprobe:bench:step+4 { @ = count(); }", 20.0),
+)
+FRAMES = 14  # with run, step and what calls main: twenty
+BATCH = 5_000_000
 SCRIPT_JS = "let n = 0; Interceptor.attach(ptr('%s'), { onEnter() { n += 1; } });"
 SCRIPT_C = """
 const m = new CModule('#include <gum/guminterceptor.h>\\nextern volatile long n;\\nvoid onEnter(GumInvocationContext *c) { n++; }\\nvoid onLeave(GumInvocationContext *c) { }', { n: Memory.alloc(8) });
@@ -112,11 +120,11 @@ def rows() -> Iterator[Row]:
         yield Row("a bare call and its loop", bare, "ns")
         first = 0.0
         for name, program, goal in OURS:
-            with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
-                added = loop.best(5_000_000) - bare
-                tracer.end()
-            first = first or added
-            yield Row(f"+ {name}", added, "ns", "the bare call", added / bare, goal)
+            row = _added(loop, bare, f"+ {name}", program, goal)
+            first = first or row.value
+            yield row
+        for name, program, goal in CHANGED:
+            yield _added(loop, bare, f"+ {name}", program, goal, "--unsafe")
         after = loop.best(20_000_000)
         yield Row("a bare call after all were taken out", after, "ns", "the bare call", after / bare)
         for name, context in _others(target.pid):
@@ -130,3 +138,34 @@ def rows() -> Iterator[Row]:
                 yield Row(f"+ {name}", 0, "ns", skipped=str(error))
                 continue
             yield Row(f"+ {name}", added, "ns", "our count() at an entry", added / first)
+    yield from _elsewhere()
+
+
+def _added(
+    loop: Loop, bare: float, name: str, program: str, goal: float, *options: str, calls: int = BATCH
+) -> Row:
+    """What a script adds to a call."""
+    with Tracer(("-q", *options, "-p", str(loop.target.pid), "-e", program)) as tracer:
+        added = loop.best(calls) - bare
+        tracer.end()
+    return Row(name, added, "ns", "the bare call", added / bare, goal)
+
+
+def _elsewhere() -> Iterator[Row]:
+    """Markers, and stacks of twenty frames: in programs made for them."""
+    with Running(build("bench", "-DMARKED")) as target:
+        loop = Loop(target)
+        bare = loop.best(20_000_000)
+        for name, program in (
+            ("count() at a marker", "usdt:bench:bench:stepped { @ = count(); }"),
+            ("sum(arg1) at a marker", "usdt:bench:bench:stepped { @ = sum(arg1); }"),
+        ):
+            yield _added(loop, bare, f"+ {name}", program, 4.0)
+    with Running(build("bench", f"-DDEPTH={FRAMES}", "-fomit-frame-pointer")) as target:
+        loop = Loop(target)
+        bare = loop.best(20_000_000)
+        for name, program, goal in (
+            ("a stack of 20 frames as a value", "uprobe:bench:step { @ = ustack(20); }", 2000.0),
+            ("count() by a stack of 20 frames", "uprobe:bench:step { @[ustack(20)] = count(); }", 2000.0),
+        ):
+            yield _added(loop, bare, f"+ {name}", program, goal, calls=100_000)
