@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tests.e2e.cycles import cycle
 from tests.tools.target import build
-from tests.tools.tracing import BPFTIME, Running, Tracer, changed, counts, environment, text_of
+from tests.tools.tracing import BPFTIME, Running, Tracer, changed, counts, environment, read_until, text_of
 
 STEP = "uprobe:loop:step { @ = count(); }"
 RETURN = "uretprobe:loop:step { @ = count(); }"
@@ -122,3 +123,31 @@ def test_the_named_command_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert b"0 wrong" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="needs gdb")
+def test_a_debugger_steps_through_a_probed_function() -> None:
+    """gdb comes while the probes are there and goes through them instruction by instruction."""
+    with Running(build("caller")) as target:
+        before = text_of(target.pid)
+        probes = "uprobe:caller:caller_add { @in = count(); } uretprobe:caller:caller_add { @out = count(); }"
+        with Tracer(("-q", "-p", str(target.pid), "-e", probes)) as tracer:
+            commands = ["set pagination off", "break fgets", "continue", "stepi 4000", "delete", "detach"]
+            script = [word for text in commands for word in ("-ex", text)]
+            debugger = subprocess.Popen(
+                ["gdb", "-q", "-batch", "-p", str(target.pid), *script],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            read_until(debugger.stdout, b"Breakpoint 1")
+            target.process.stdin.write(b"5\n6\n7\n")
+            target.process.stdin.flush()
+            for number in (5, 6, 7):
+                result = number + 2 * number + sum(range(2 * number & 3))
+                assert f"is {result}\n".encode() in target.until(f"is {result}\n".encode())
+            debugger.communicate(timeout=60)
+            ended = tracer.end()
+        assert ended.status == 0, ended.err
+        assert "@in: 3" in ended.out
+        assert "@out: 3" in ended.out
+        assert changed(before, text_of(target.pid)) == []
+        assert target.end() == 0
