@@ -15,7 +15,8 @@ from attachers.patch.function import Function
 # They look at their caller's address or save the stack for later.
 NEVER = frozenset(
     "setjmp _setjmp __sigsetjmp sigsetjmp vfork __vfork getcontext swapcontext makecontext dlopen dlsym "
-    "dlvsym dlmopen __libc_start_main _start clone __clone clone3 _dl_runtime_resolve".split()
+    "dlvsym dlmopen __libc_start_main _start clone __clone clone3 __clone3 _dl_runtime_resolve "
+    "__restore_rt __start_context".split()
 )
 
 _STACK = re.compile(r"\[(rsp|rbp)(?: \+ r\w+(?:\*\d)?)?( [+-] (?:0x[0-9a-f]+|\d+))?\]")
@@ -24,7 +25,10 @@ _NUMBER = re.compile(r"^rsp, (0x[0-9a-f]+|\d+)$")
 
 def is_eligible(function: Function) -> bool:
     """Return whether the function's body may be called from a thunk."""
-    return function.name not in NEVER and function.is_whole and _Depths(function).run()
+    if function.name in NEVER or not function.is_whole:
+        return False
+    # Without any exit it is entered in some other way, as the trampoline behind a signal handler is.
+    return bool(function.returns or function.leaves) and _Depths(function).run()
 
 
 class _Depths:

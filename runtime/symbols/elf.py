@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runtime.errors import ObjectProblem
+from runtime.symbols.headless import sections_of
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
@@ -68,6 +69,8 @@ class ElfFile:
         ObjectProblem: it is not a 64-bit little-endian x86-64 program or library.
     """
 
+    _bias = 0
+
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         try:
@@ -80,8 +83,11 @@ class ElfFile:
         self._check_head()
 
     @classmethod
-    def of_bytes(cls, data: bytes, path: str) -> ElfFile:
+    def of_bytes(cls, data: bytes, path: str, bias: int | None = None) -> ElfFile:
         """Return a file whose bytes are at hand; `path` names it in messages.
+
+        `bias`: the bytes are what a loader has put to that distance from the file's addresses, so section
+        headers are not among them.
 
         Raises:
             ObjectProblem: it is not what `ElfFile` reads.
@@ -89,6 +95,8 @@ class ElfFile:
         elf = cls.__new__(cls)
         elf.path, elf.data = path, data
         elf._check_head()
+        if bias is not None:
+            elf._shoff, elf._bias = 0, bias
         return elf
 
     def _check_head(self) -> None:
@@ -142,9 +150,10 @@ class ElfFile:
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        """Return all sections; empty when the file has no section headers."""
+        """Return all sections: where the file has no section headers, those that can be told without."""
         if not self._shoff or not self._shnum:
-            return ()
+            found = sections_of(bytes(self.data), self.headers, self.to_offset, self._bias)
+            return tuple(Section(*row, 0, 0) for row in found)
         rows = self._table(self._shoff, self._shnum, self._shsize, _SHDR)
         names = rows[self._shstrndx][4] if self._shstrndx < len(rows) else 0
         return tuple(

@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runtime.errors import ObjectProblem
+from runtime.errors import ObjectProblem, TargetProblem
 from runtime.symbols.elf import ElfFile
-from runtime.symbols.maps import Mapping, folder_of, read_maps
+from runtime.symbols.maps import Mapping, Memory, folder_of, read_maps
+
+MAP_FILES = "map_files"  # below /proc/PID: links to files that may have no path any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Module:
 def elf_file(path: str, inode: int) -> ElfFile:
     """Return a parsed file; `inode` keeps files apart that bear one name in two file systems."""
     del inode
-    return ElfFile(path)
+    return from_memory(path) if MAP_FILES in path else ElfFile(path)
 
 
 def modules_of(pid: int) -> list[Module]:
@@ -83,14 +85,55 @@ def modules_of(pid: int) -> list[Module]:
 
 
 def _readable(pid: int, path: str, mapping: Mapping, inode: int) -> str:
-    """Return a path of the very file that is mapped: same inode, in the process's own root if need be."""
+    """Return a path of the very file that is mapped: same inode, in the process's own root if need be.
+
+    A path that names another file now (an update, another mount namespace) is not taken.
+    """
     for candidate in (path, f"{folder_of(pid)}/root{path}"):
         try:
-            if os.stat(candidate).st_ino == inode:
-                return candidate
+            status = os.stat(candidate)
         except OSError:
             continue
-    return f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+        # Layered file systems show another device here than in the map.
+        if status.st_ino == inode and (device == mapping.device or candidate != path):
+            return candidate
+    return f"{folder_of(pid)}/{MAP_FILES}/{mapping.start:x}-{mapping.end:x}"
+
+
+def from_memory(path: str) -> ElfFile:
+    """Return a file that has no path any more: by the kernel's link to it, else as far as it is mapped.
+
+    Raises:
+        ObjectProblem: neither can be read.
+    """
+    try:
+        return ElfFile(path)
+    except ObjectProblem as problem:
+        words = path.split("/")
+        pid, start = int(words[2]), int(words[4].partition("-")[0], 16)
+        try:
+            return mapped_file(pid, start)
+        except (TargetProblem, StopIteration):
+            raise problem from None
+
+
+def mapped_file(pid: int, start: int) -> ElfFile:
+    """Put together what a process has mapped of the file at an address."""
+    maps = read_maps(pid)
+    one = next(m for m in maps if m.start == start)
+    data = bytearray()
+    memory = Memory(pid)
+    try:
+        parts = [m for m in maps if (m.device, m.inode, m.path) == (one.device, one.inode, one.path)]
+        for part in parts:
+            content = memory.read(part.start, part.end - part.start)
+            data.extend(bytes(max(part.offset + len(content) - len(data), 0)))
+            data[part.offset : part.offset + len(content)] = content
+    finally:
+        memory.close()
+    headers = ElfFile.of_bytes(bytes(data), one.path, 0)
+    return ElfFile.of_bytes(bytes(data), one.path, _bias(headers, one))
 
 
 def _bias(elf: ElfFile, text: Mapping) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from runtime.symbols.demangle import demangled, spellings
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, find
 from runtime.symbols.gotable import go_functions, is_go
+from runtime.symbols.modules import mapped_file, modules_of
+from runtime.symbols.ranges import ranges_of
 from tests.tools.languages import go, has, picker, run, stripped, whole
 from tests.tools.target import build
+from tests.tools.tracing import Running
 
 
 def places(path: Path, text: str) -> list[FunctionPoint]:
@@ -235,3 +239,29 @@ def test_a_stripped_go_program_tells_its_functions(tmp_path: Path) -> None:
         [wanted], [found] = places(full, name), places(bare, name)
         assert (found.address, found.size) == (wanted.address, wanted.size)
     assert len(go_functions(ElfFile(bare))) > 1000
+
+
+# --- what is mapped but has no file any more
+
+
+def test_a_file_is_put_together_from_what_is_mapped() -> None:
+    """An ordinary user may not open the kernel's link to a deleted file: memory has all that is needed."""
+    with Running(build("plain")) as target:
+        for module in modules_of(target.pid):
+            found = mapped_file(target.pid, module.text[0].start)
+            known = {s.name for s in module.elf.symbols() if s.version or not module.elf.has_symtab}
+            assert known <= {s.name for s in found.functions} | {s.name for s in found.symbols()}
+            assert found.build_id == module.elf.build_id
+            assert ranges_of(found).starts() == ranges_of(module.elf).starts()
+            assert found.segments == module.elf.segments
+
+
+def test_a_file_without_section_headers_has_its_exported_functions(tmp_path: Path) -> None:
+    library = Path(next(m.path for m in modules_of(os.getpid()) if "libc.so" in m.path))
+    data = bytearray(library.read_bytes())
+    data[40:48] = bytes(8)  # e_shoff
+    data[60:64] = bytes(4)  # e_shnum, e_shstrndx
+    cut = tmp_path / "libcut.so"
+    cut.write_bytes(data)
+    assert starts(cut, "qsort") == starts(library, "qsort")
+    assert ElfFile(cut).functions
