@@ -77,7 +77,8 @@ class Writer:
         images = {s.probe.image.sha256: s.probe.image for s in spots}
         room = sum(link_size(i) + i.align + GUARD_ROOM for i in images.values())
         room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
-        if not self.target.has_room(module.start, module.end, room):
+        # Waiting gives arenas back only where nothing is armed.
+        if not self._armed and not self.target.has_room(module.start, module.end, room):
             settle(self.target)
         arena = self.target.arena(module.start, module.end, room)
         start = (arena.base + arena.used + 63) & -64

@@ -75,15 +75,15 @@ def _count(data: bytes, entries: dict[int, int]) -> int:
     at = entries.get(DT_GNU_HASH, -1)
     if not 0 <= at <= len(data) - 16:
         return 0
-    buckets, first, bloom, _ = struct.unpack_from("<IIII", data, at)
+    buckets, first, bloom, _ = map(int, struct.unpack_from("<IIII", data, at))
     chains = at + 16 + 8 * bloom
     table = data[chains : chains + 4 * buckets]
-    last = max((int(n) for (n,) in struct.iter_unpack("<I", table[: len(table) & -4])), default=0)
+    last: int = max((n for (n,) in struct.iter_unpack("<I", table[: len(table) & -4])), default=0)
     if last < first:
         return first
     at = chains + 4 * buckets + 4 * (last - first)
     while at + 4 <= len(data) and last < MOST_SYMBOLS:
-        if struct.unpack_from("<I", data, at)[0] & 1:
+        if data[at] & 1:
             break
         last, at = last + 1, at + 4
     return last + 1
