@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +12,18 @@ from attachers.base import UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, Functio
 from attachers.inject.visit import find_state
 from attachers.patch.apply import remove
 from attachers.patch.cost import IN_PLACE, cost_of
+from attachers.patch.plan import Probe
 from attachers.resolve import find_modules
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher, Hook
+from attachers.usdt import MarkerText
+from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.pipeline.objects import Loaded
 from bpftime_cli.pipeline.sessions import OpenSession
+from bpftime_cli.pipeline.usdtspecs import SPECS, with_specs
 from runtime.ebpf.object import Program
 from runtime.errors import AttachProblem, Problem, TargetProblem, UsageProblem
+from runtime.jit.image import Image
 from runtime.shm.folder import ProcessMark
 from runtime.shm.handlers import Handlers, Link, LinkState
 from runtime.types import ContextKind
@@ -27,18 +32,28 @@ TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "override": UPROBE_OVERRIDE, 
 PROVIDERS = {**TYPES, "u": UPROBE, "ur": URETPROBE, "uprobe.override": UPROBE_OVERRIDE, "ureplace": UREPLACE}
 CONTEXTS = dict.fromkeys(TYPES.values(), ContextKind.UPROBE) | {URETPROBE: ContextKind.URETPROBE}
 WORDS = {number: word for word, number in TYPES.items()}
-FORMS = "uprobe:BINARY:FUNCTION[+OFFSET], or uretprobe:, override:, replace:"
+FORMS = "uprobe:BINARY:FUNCTION[+OFFSET], or uretprobe:, override:, replace:, usdt:BINARY:PROVIDER:NAME"
+MARKERS = ("usdt", "U")
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a program goes. `is_offset`: `function` is a number, and that is an offset in the file."""
+    """Where a program goes. `is_offset`: `function` is a number, and that is an offset in the file.
+
+    `is_marker`: `function` is a marker's PROVIDER:NAME.
+    """
 
     type: int
     binary: str
     function: str
     is_offset: bool = False
+    is_marker: bool = False
+
+    @property
+    def context(self) -> ContextKind:
+        """Return what a program gets there."""
+        return ContextKind.USDT if self.is_marker else CONTEXTS[self.type]
 
 
 def place_of_text(text: str, program: Program, kind: str = "") -> Place:
@@ -48,6 +63,10 @@ def place_of_text(text: str, program: Program, kind: str = "") -> Place:
         UsageProblem: it is none of the accepted forms.
     """
     first, colon, rest = text.partition(":")
+    if first in MARKERS and colon:
+        return _marker(rest)
+    if not kind and program.context is ContextKind.USDT and first not in PROVIDERS:
+        return _marker(text)
     named = first in PROVIDERS and bool(colon)
     provider = PROVIDERS[first] if named and not kind else own_type(program, kind)
     if named:
@@ -66,11 +85,25 @@ def place_of_section(program: Program, kind: str = "") -> Place | None:
     Raises:
         AttachProblem: it is no function probe.
     """
+    if not kind and program.context is ContextKind.USDT:
+        return _marker(program.attach) if program.attach else None
     provider = own_type(program, kind)
     binary, _, function = program.attach.rpartition(":")
     if not binary or not function:
         return None
     return Place(provider, binary, function, NUMBER.fullmatch(function) is not None)
+
+
+def _marker(text: str) -> Place:
+    """Return the place of BINARY:PROVIDER:NAME.
+
+    Raises:
+        UsageProblem: it has another form.
+    """
+    parts = text.split(":")
+    if len(parts) != 3 or not all(parts):
+        raise UsageProblem(f"wrong marker: '{text}'", hint="write usdt:BINARY:PROVIDER:NAME")
+    return Place(UPROBE, parts[0], f"{parts[1]}:{parts[2]}", is_marker=True)
 
 
 def own_type(program: Program, kind: str = "") -> int:
@@ -115,19 +148,20 @@ class Attaching:
             AttachProblem: it cannot be placed there.
             TargetProblem: the process cannot be reached.
         """
+        target.refresh()  # the sites of links made since
         attacher = FunctionAttacher(target, self.loaded.session)
         image = self.loaded.programs.image(
-            name, CONTEXTS[place.type], target.build_kind, returns=place.type == UREPLACE
+            name, place.context, target.build_kind, returns=place.type == UREPLACE
         )
-        text = _data(target, place)
-        event = self.handlers.add_event(place.type, target.pid, text.to_string())
+        text = _text(target, place)
+        event = self.handlers.add_event(place.type, target.pid, text)
         link = self.handlers.add_link(
             self.loaded.kept.programs[name], event, target.pid, target.start, cookie
         )
         armed: _Armed | None = None
         try:
-            hook = Hook(link, image, text.module, _function(target, text), place.type, cookie)
-            armed = _arm(attacher, hook)
+            probes = self._probes(attacher, image, place, cookie)
+            armed = _arm(attacher, [replace(p, link=link) for p in probes], link)
         finally:
             if armed is None:
                 self.handlers.remove(link)
@@ -135,7 +169,22 @@ class Attaching:
         self.handlers.set_link(
             link, LinkState.ARMED, sites=armed.sites, refused=armed.refused, cost=armed.cost
         )
-        return link, f"{WORDS[place.type]}:{text.to_string()}"
+        return link, text if place.is_marker else f"{WORDS[place.type]}:{text}"
+
+    def _probes(self, attacher: FunctionAttacher, image: Image, place: Place, cookie: int) -> list[Probe]:
+        """Return the sites of a place in the attacher's process.
+
+        Raises:
+            AttachProblem: there is none.
+        """
+        if not place.is_marker:
+            data = _data(attacher.target, place)
+            hook = Hook(0, image, data.module, _function(attacher.target, data), place.type, cookie)
+            return attacher.resolve(hook)
+        text = MarkerText(place.binary, *place.function.split(":"))
+        found = resolve_markers(attacher.target, self.id, text, image)
+        view = self.loaded.session.view(SPECS) if SPECS in self.loaded.session.maps else None
+        return with_specs(found, view, self.loaded.programs.object.btf, cookie)
 
 
 class _Armed(NamedTuple):
@@ -146,23 +195,29 @@ class _Armed(NamedTuple):
     cost: int
 
 
-def _arm(attacher: FunctionAttacher, hook: Hook) -> _Armed:
-    """Arm all places of a hook.
+def _arm(attacher: FunctionAttacher, probes: list[Probe], link: int) -> _Armed:
+    """Arm all places of a link.
 
     Raises:
         AttachProblem: nothing could be armed.
     """
-    plan = attacher.plan(attacher.resolve(hook))
-    planned, refused = len(plan.sites_of.get(hook.link, ())), hook.link in plan.refused
+    plan = attacher.plan(probes)
+    planned, refused = len(plan.sites_of.get(link, ())), link in plan.refused
     if not planned:
-        raise plan.refused.get(hook.link) or AttachProblem(
-            f"No matches for {hook.binary}:{hook.function}.", errno=2
-        )
+        raise plan.refused.get(link) or AttachProblem("nothing matches", errno=2)
     attacher.apply(plan)
-    if hook.link in plan.refused and planned == 1 and not refused:
-        raise plan.refused[hook.link]
+    if link in plan.refused and planned == 1 and not refused:
+        raise plan.refused[link]
     cost = max((cost_of(spot) for spot, _, _ in plan.thunks), key=lambda c: c.ns, default=IN_PLACE)
-    return _Armed(planned, hook.link in plan.refused, cost.number)
+    return _Armed(planned, link in plan.refused, cost.number)
+
+
+def _text(target: Target, place: Place) -> str:
+    """Return a place as its handler keeps it: private data, or a marker's whole probe text."""
+    if not place.is_marker:
+        return _data(target, place).to_string()
+    binary = place.binary if "*" in place.binary else find_modules(target, place.binary)[0].path
+    return f"usdt:{binary}:{place.function}"
 
 
 def _data(target: Target, place: Place) -> FunctionData:

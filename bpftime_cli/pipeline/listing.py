@@ -19,7 +19,7 @@ from runtime.errors import Problem
 from runtime.events import Value
 from runtime.maps.layout import HASHES
 from runtime.maps.spec import MapKind
-from runtime.shm.handlers import Link
+from runtime.shm.handlers import EventEntry, Link
 
 Row = dict[str, Value]
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -207,7 +207,7 @@ def _link_rows(session: OpenSession, pids: tuple[int, ...]) -> list[Row]:
                 "pid": link.pid,
                 "comm": _comm(link),
                 "program": names.get(link.program),
-                "type": WORDS.get(event.type) if event else None,
+                "type": _type(event) if event else None,
                 "target": _target(event.text) if event else None,
                 "backend": "inline",
                 "hits": None,
@@ -228,6 +228,10 @@ def _cost(link: Link) -> str | None:
 
 def _comm(link: Link) -> str:
     return command_of(link.pid) if is_attached(link).name != "GONE" else "-"
+
+
+def _type(event: EventEntry) -> str | None:
+    return "usdt" if event.text.startswith("usdt:") else WORDS.get(event.type)
 
 
 def _target(text: str) -> str:

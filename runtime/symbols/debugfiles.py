@@ -18,7 +18,7 @@ from runtime.symbols.elf import ElfFile
 from runtime.symbols.paths import is_file
 
 GLOBAL = "/usr/lib/debug"
-_ROOT = re.compile(r"(/proc/\d+)/(?:root(?=/)|map_files/)")
+_ROOT = re.compile(r"(/proc/\d+(?:/task/\d+)?)/(?:root(?=/)|map_files/)")
 MOST_PACKED = 256 << 20  # bytes of unpacked symbols
 
 

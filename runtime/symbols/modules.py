@@ -98,7 +98,7 @@ def _readable(pid: int, path: str, mapping: Mapping, inode: int) -> str:
         # Layered file systems show another device here than in the map.
         if status.st_ino == inode and (device == mapping.device or candidate != path):
             return candidate
-    return f"{folder_of(pid)}/{MAP_FILES}/{mapping.start:x}-{mapping.end:x}"
+    return f"/proc/{pid}/{MAP_FILES}/{mapping.start:x}-{mapping.end:x}"
 
 
 def from_memory(path: str) -> ElfFile:

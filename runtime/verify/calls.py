@@ -395,6 +395,10 @@ def _lock(args: Args, take: bool) -> None:
 # --- facts and results
 
 
+def _ignores(helper: Helper, number: int) -> bool:
+    return helper.args[number - 1] is Arg.CONTEXT and helper.ignores_context
+
+
 def _call_fact(args: Args) -> Call:
     state, helper = args.state, args.helper
     constants: dict[int, int] = {}
@@ -410,10 +414,8 @@ def _call_fact(args: Args) -> Call:
             constants[number] = value[2][0]
         elif value[0] == STACK and value[1] == state.depth and lo == hi:
             stack[number] = lo
-        elif (
-            value[0] in (CONTEXT, INPUT) and helper.args[number - 1] is Arg.CONTEXT and helper.ignores_context
-        ):
-            contexts.add(number)
+        elif value[0] == CONTEXT or (value[0] == INPUT and _ignores(helper, number)):
+            contexts.add(number)  # also a pointer into it: the helper reads there
         elif helper.args[number - 1] is Arg.CALLBACK and isinstance(value[1], int):
             callback = value[1]
     key, is_tid = _key_fact(args)

@@ -150,3 +150,25 @@ def test_list_looks_into_what_a_process_has_mapped() -> None:
         assert done.stdout.decode() == f"usdt:{build('markers')}:app:twelve\n"
         missing = bpftime("list", "usdt:*:nothing:t*", "-p", str(target.pid))
         assert (missing.returncode, missing.stdout) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/usr/include/bpf/usdt.bpf.h").exists(), reason="no libbpf headers")
+def test_objects_decode_arguments_as_with_libbpf(tmp_path: Path) -> None:
+    """libbpf's header reads its table of places by the attach cookie; sites of one name may differ in theirs."""
+    source = Path(__file__).parents[1] / "targets" / "bpf" / "markers.bpf.c"
+    env = environment(XDG_RUNTIME_DIR=str(tmp_path))
+    with Running(build("markers"), "10") as target:
+        done = bpftime("load", "--detached", str(source), "-p", str(target.pid), env=env)
+        assert done.returncode == 0, done.stderr
+        assert counter(target.pid, "plain") == 1
+        target.work()
+        listed = bpftime("list", "--links", "-f", "json", env=env).stdout
+        rows = [json.loads(line) for line in listed.splitlines()]
+        assert {row["type"] for row in rows} == {"usdt"}
+        read = bpftime("maps", "sums", "-f", "json", env=env).stdout
+        assert bpftime("detach", "--all", "--unload", env=env).returncode == 0
+        assert counter(target.pid, "plain") == 0
+        assert target.end() == 0
+    sums = json.loads(read)["data"]["sums"]
+    wanted = [25, 45000, 10, 30, 45, 55, 10 * 0x77, sum(range(-0x78, -0x6E)), -90, -700000, -220, 45, 0]
+    assert [sums.get(str(i), 0) for i in range(13)] == wanted
