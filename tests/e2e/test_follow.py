@@ -131,7 +131,7 @@ def test_storms(name: str, tmp_path: Path) -> None:
     assert data
 
 
-def test_a_tracer_that_follows_many_keeps_no_descriptors(tmp_path: Path) -> None:
+def test_a_tracer_that_follows_many_keeps_no_descriptors() -> None:
     words = ["sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done; ulimit -n"]
     argv = ["prlimit", "--nofile=48", *BPFTIME, "trace", "-q", "-e", MALLOCS, "--", *words]
     done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, env=environment(), check=False)
