@@ -86,12 +86,20 @@ def _same_file(module: Module, path: str) -> bool:
 def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPoint]:
     """Return the places in one module that a function pattern means; IFUNCs become what they resolve to.
 
+    The resolver of an IFUNC runs in the process, so one of a library that is not relocated yet has to wait.
+
     Raises:
         AttachProblem: nothing matches.
     """
     points = find(module.elf, pattern)
-    chosen = _implementations(target, module, [p for p in points if p.indirect])
-    found = [chosen.get(p.address) if p.indirect else p for p in points]
+    indirect = [p for p in points if p.indirect]
+    if module.start in target.unrelocated:
+        if indirect:
+            target.postponed.add(module.start)
+        return [p for p in points if not p.indirect]
+    chosen = _implementations(target, module, indirect)
+    wanted = indirect if module.start in target.late else points
+    found = [chosen.get(p.address) if p.indirect else p for p in wanted]
     return [p for p in found if p is not None]
 
 

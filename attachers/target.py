@@ -76,6 +76,9 @@ class Target:
     state: int = 0
     head: bytes = b""
     follow: bool = False  # its fork children are traced as well
+    unrelocated: set[int] = field(default_factory=set)  # starts of modules whose code cannot be called yet
+    postponed: set[int] = field(default_factory=set)  # of these: modules with IFUNCs that a probe means
+    late: set[int] = field(default_factory=set)  # modules of which only IFUNCs are meant: the rest is probed
     sites: list[SiteEntry] = field(default_factory=list)
     arenas: list[ArenaEntry] = field(default_factory=list)
     _regions: dict[bytes, int] = field(default_factory=dict)

@@ -86,6 +86,9 @@ class FunctionAttacher(Attacher):
                 reason = problem
                 continue
             found += [self._probe(hook, module, point) for point in points]
+        later = self.target.postponed | self.target.late
+        if not found and any(m.start in later for m in modules):
+            return []
         if not found:
             raise reason or AttachProblem(f"No matches for uprobe {hook.binary}:{hook.function}.", errno=2)
         return found

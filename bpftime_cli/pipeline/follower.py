@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from runtime.shm.region import stack_start
 
 if TYPE_CHECKING:
     from bpftime_cli.pipeline.processes import Processes, Traced
+
+RELOCATION = 0.1  # seconds that the loader is given for a library between mapping it and calling its code
 
 
 class Follower:
@@ -130,12 +133,36 @@ class Follower:
             loader_is_done(traced.target, tid)
             traced.unloading = False
             forget_unloaded(traced)
-            started = bool(traced.seen)
-            if self._arm(traced) and started:
-                watch_unloads(traced.target)
+            self._probe_loaded(traced)
         finally:
             if isinstance(traced.target.channel, Visitor):
                 traced.target.channel.let_go()
+
+    def _probe_loaded(self, traced: Traced) -> None:
+        """Probe libraries that have been mapped; behind the program's start they are not relocated yet."""
+        target = traced.target
+        if not traced.seen:
+            self._arm(traced)
+            return
+        target.unrelocated = {m.start for m in target.modules} - traced.seen
+        if self._arm(traced):
+            watch_unloads(target)
+        if target.postponed:
+            traced.late_from = time.monotonic() + RELOCATION
+
+    def probe_late(self, traced: Traced) -> None:
+        """Probe the functions whose choice had to wait until their library was relocated.
+
+        Raises:
+            Problem: the process cannot be reached.
+        """
+        target = traced.target
+        traced.late_from = 0.0
+        target.late, target.postponed, target.unrelocated = target.postponed, set(), set()
+        traced.seen -= target.late
+        target.refresh()
+        self._arm(traced)
+        target.late = set()
 
     def watch(self, traced: Traced) -> None:
         """Let a process tell us when it becomes another program."""

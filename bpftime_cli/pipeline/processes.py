@@ -41,6 +41,7 @@ class Traced:
     `seen`: start addresses of the modules whose probes are armed or do not exist. `unloading`: libraries are
     just going: nothing may be written. `is_followed`: it was started by a traced one, or is one anew.
     `stack`: where its stack starts, which tells one program from the next.
+    `late_from`: when functions can be probed whose library was not relocated, 0 for none.
     """
 
     target: Target
@@ -53,6 +54,7 @@ class Traced:
     unloading: bool = False
     is_followed: bool = False
     stack: int = 0
+    late_from: float = 0.0
 
 
 class Processes:

@@ -68,7 +68,7 @@ def _program(pid: int) -> Iterator[Finding]:
     elf = ElfFile(f"/proc/{pid}/exe")
     paths = {Path(m.path).name for m in read_maps(pid) if m.path.startswith("/")}
     if not elf.has_interpreter:
-        yield Finding("ok", "program", "statically linked: -p works, launching with a probe does not")
+        yield Finding("ok", "program", "statically linked: it loads no libraries")
         return
     kind = next((word for name, word in LIBCS if any(p.startswith(name) for p in paths)), "unknown")
     yield Finding("ok", "program", f"dynamically linked, {kind}")
@@ -79,12 +79,7 @@ def _places(pid: int) -> Iterator[Finding]:
 
     differ = [name for name in ("pid", "mnt") if _namespace(pid, name) != _namespace(os.getpid(), name)]
     if "pid" in differ:
-        yield Finding(
-            "warn",
-            "container",
-            "another PID namespace: it cannot open our memory by path",
-            "run bpftime inside the container",
-        )
+        yield Finding("ok", "container", "another PID namespace: it is handed our memory by descriptor")
     elif differ:
         yield Finding("ok", "container", "another file system: its files are read through /proc/PID/root")
 

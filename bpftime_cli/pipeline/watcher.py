@@ -42,6 +42,8 @@ class Watcher:
         self._next = now + PERIOD
         for traced in [t for t in self._all.traced if not t.gone]:
             self._look_at(traced)
+            if traced.late_from and now >= traced.late_from and not traced.gone:
+                self._probe_late(traced)
         if not self._all.config.follows or self._all.are_preloaded:
             return
         if self._all.config.name:
@@ -60,6 +62,12 @@ class Watcher:
             return
         traced.gone = True
         self._all.console.warn([TargetProblem(f"{pid} became {_program(pid)}; probes gone")])
+
+    def _probe_late(self, traced: Traced) -> None:
+        try:
+            self._all.follower.probe_late(traced)
+        except (Problem, OSError) as problem:
+            self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
 
     def _look_at_children(self, pid: int) -> None:
         """Find programs that a followed process has started without a knock."""

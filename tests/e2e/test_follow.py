@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from tests.tools.target import build
-from tests.tools.tracing import BPFTIME, PATIENCE, Running, Tracer, bpftime, counts, environment, text_of
+from tests.tools.tracing import (
+    BPFTIME,
+    PATIENCE,
+    Running,
+    Tracer,
+    bpftime,
+    counts,
+    environment,
+    wait_for_probes,
+)
 
 CASES = tomllib.loads((Path(__file__).parents[1] / "cases" / "follow.toml").read_text())["case"]
 FLAVOURS = {
@@ -292,15 +301,6 @@ def test_processes_that_start_later_under_a_name() -> None:
                 assert target.end() == 0
         ended = tracer.end(signal.SIGINT)
     assert (ended.out, ended.err, ended.status) == ("@: 200\n", "", 0)
-
-
-def wait_for_probes(pid: int, path: Path) -> None:
-    """Wait until a program's code is no longer what its file says."""
-    deadline = time.monotonic() + PATIENCE
-    file = path.read_bytes()
-    while all(code in file for (name, _), code in text_of(pid).items() if name == str(path)):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_no_process_of_that_name() -> None:

@@ -21,6 +21,7 @@ from tests.tools.tracing import (
     counts,
     environment,
     text_of,
+    wait_for_probes,
 )
 
 STEPS = "uprobe:plugin.so:plugin_step { @ = count(); } uretprobe:plugin.so:plugin_step { @r = count(); }"
@@ -107,6 +108,26 @@ def test_a_library_with_exceptions() -> None:
     assert done.returncode == 0, done.stderr
     got = counts(done.stdout)
     assert got["@in:"] == got["@out:"] > 0
+
+
+def test_a_function_that_the_library_chooses() -> None:
+    """Its resolver runs in the process, and may only when the library is relocated: a moment later."""
+    library = build("plugin", "-shared", "-fPIC", "-DINDIRECT", as_name="chosen.so")
+    with Running(build("loads"), library, "2", "kept") as target:
+        program = "uprobe:chosen.so:plugin_step { @ = count(); }"
+        with Tracer(("-q", "--no-warnings", "--pending", "-p", str(target.pid), "-e", program)) as tracer:
+            target.go()
+            target.until(b"round\n")
+            wait_for_probes(target.pid, library)
+            target.said = b""
+            target.go()
+            target.until(b"round\n")
+            ended = tracer.end()
+        target.go()
+        assert counts(target.until(b"done\n"))["wrong"] == 0
+        assert target.end() == 0
+    assert (ended.err, ended.status) == ("", 0)
+    assert 10 <= counts(ended.out.encode())["@:"] <= 20
 
 
 # --- a running process ---

@@ -202,3 +202,12 @@ def changed(before: dict[tuple[str, int], bytes], after: dict[tuple[str, int], b
             bytes_now = f"{before[key][at : at + 8].hex()} -> {after[key][at : at + 8].hex()}"
             places.append(f"{key[0]}:{key[1] + at:#x}: {bytes_now}")
     return places
+
+
+def wait_for_probes(pid: int, path: Path) -> None:
+    """Wait until a program's code is no longer what its file says."""
+    deadline = time.monotonic() + PATIENCE
+    file = path.read_bytes()
+    while all(code in file for (name, _), code in text_of(pid).items() if name == str(path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
