@@ -55,6 +55,8 @@ complete -c bpftime -n '__fish_seen_subcommand_from load' -l inject -x -a 'ptrac
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l duration -x -d 'Stop after TIME: 500ms, 10s, 2m.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l exit-code -d 'End with the launched command\'s status.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l color -x -a 'auto always never' -d 'auto, always or never.'
+complete -c bpftime -n '__fish_seen_subcommand_from load' -l name -x -d 'All own processes of this name; with --follow those that start later too.'
+complete -c bpftime -n '__fish_seen_subcommand_from load' -l follow -l no-follow -d 'Also what the target forks and becomes. [default: for a launched one]'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -F
 complete -c bpftime -n __fish_use_subcommand -a attach -d 'Attach one program to running processes, print the links\' ids, and return'

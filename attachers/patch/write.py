@@ -86,7 +86,7 @@ class Writer:
         self._entries = {}
         for sha, image in images.items():
             guarded = emit_guard(code, self.target, image)
-            code.raw(b"\x90" * (-code.here % image.align))
+            code.raw(b"\xcc" * (-code.here % image.align))
             self._entries[sha] = guarded or code.here
             code.raw(link(image, code.here, lambda symbol: self.target.resolve(self.session, symbol)))
         by_place: dict[int, list[Spot]] = {}

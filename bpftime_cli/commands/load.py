@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
-from bpftime_cli.commands.words import Colour, Format, NoWarnings, Pids, Quiet, check_format
+from bpftime_cli.commands.words import (
+    Colour,
+    Follow,
+    Format,
+    Name,
+    NoWarnings,
+    Pids,
+    Quiet,
+    check_format,
+)
 from bpftime_cli.options import check_choice, parse_duration
 
 ObjectFile = Annotated[str, typer.Argument(metavar="OBJECT", help="eBPF object or C source.")]
@@ -85,6 +94,8 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     duration: Duration = "",
     exit_code: ExitCode = False,
     colour: Colour = "auto",
+    name: Name = "",
+    follow: Follow = None,
 ) -> int:
     """Load an eBPF object."""
     from bpftime_cli.commands.trace import _check_targets, _command
@@ -100,9 +111,11 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(pid or ()))
-    _check_targets(command, launched, pids)
+    _check_targets(command, launched, pids, name)
     config = Config(
         pids=pids,
+        name=name,
+        follow=follow,
         command=tuple(launched),
         format=form,
         quiet=quiet,

@@ -20,11 +20,9 @@ from bpftime_cli.commands.tracewords import (
     Duration,
     ExitCode,
     FailOn,
-    Follow,
     Inject,
     Interval,
     MaxEvents,
-    Name,
     Output,
     Pending,
     ReadyFd,
@@ -36,7 +34,7 @@ from bpftime_cli.commands.tracewords import (
     Verbose,
     WaitDlopen,
 )
-from bpftime_cli.commands.words import Colour, Format, NoWarnings, Pids, Quiet
+from bpftime_cli.commands.words import Colour, Follow, Format, Name, NoWarnings, Pids, Quiet
 from bpftime_cli.options import parse_duration, parse_fail_on
 
 if TYPE_CHECKING:

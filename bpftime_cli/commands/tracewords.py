@@ -95,23 +95,6 @@ ReturnSwap = Annotated[
         show_default=False,
     ),
 ]
-Name = Annotated[
-    str,
-    typer.Option(
-        "--name",
-        metavar="NAME",
-        help="All own processes of this name; with --follow those that start later too.",
-        show_default=False,
-    ),
-]
-Follow = Annotated[
-    bool | None,
-    typer.Option(
-        "--follow/--no-follow",
-        help="Also what the target forks and becomes. [default: for a launched one]",
-        show_default=False,
-    ),
-]
 Pending = Annotated[
     bool | None,
     typer.Option(

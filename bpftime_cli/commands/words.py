@@ -23,6 +23,23 @@ SessionName = Annotated[
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No chatter.", show_default=False)]
 NoWarnings = Annotated[bool, typer.Option("--no-warnings", help="No warnings.", show_default=False)]
 Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="All own processes of this name; with --follow those that start later too.",
+        show_default=False,
+    ),
+]
+Follow = Annotated[
+    bool | None,
+    typer.Option(
+        "--follow/--no-follow",
+        help="Also what the target forks and becomes. [default: for a launched one]",
+        show_default=False,
+    ),
+]
 FORMATS = ("text", "json")
 
 

@@ -191,6 +191,7 @@ class Foreground:
         self.processes = Processes(self.config, console, self.session)
         self.rings = Rings(self.loaded, console, self.config.format, request.events)
         self.count = 0
+        self._placed: dict[int, set[str]] = {}  # names of programs attached, by the id of their target
 
     def run(self) -> int:
         """Attach, print until the end, undo; returns the exit status."""
@@ -220,9 +221,9 @@ class Foreground:
         self.folder.add([t.target.pid for t in self.processes.traced])
         problems: list[Problem] = []
         for traced in self.processes.traced:
-            links, refused = arm(self.attaching, traced.target, self.places)
+            count, refused = self._arm(traced)
             problems += refused
-            self.count += len(links)
+            self.count += count
         if not self.count:
             raise Problems(problems) if len(problems) > 1 else problems[0]
         self.console.warn(problems)
@@ -233,8 +234,16 @@ class Foreground:
 
     def _follow(self, traced: Traced) -> int:
         self.folder.add([traced.target.pid])
-        links, _ = arm(self.attaching, traced.target, self.places)
-        return len(links)
+        return self._arm(traced)[0]
+
+    def _arm(self, traced: Traced) -> tuple[int, list[Problem]]:
+        """Attach what is not attached yet in a process; a fork child has all that its parent had."""
+        placed = self._placed.setdefault(id(traced.target), set(self.places) if traced.seen else set())
+        places = {name: where for name, where in self.places.items() if name not in placed}
+        links, refused = arm(self.attaching, traced.target, places)
+        placed.update(name for _, _, name in links)
+        traced.seen |= {m.start for m in traced.target.modules}
+        return len(links), refused
 
     def _loop(self, pressed: list[int]) -> None:
         start, nap = time.monotonic(), NAPS[0]
