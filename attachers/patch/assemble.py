@@ -64,6 +64,12 @@ class Code:
             "<i", offset
         )
 
+    def store_stack(self, register: str, offset: int) -> None:
+        """Append `mov [rsp + offset], register`."""
+        number = NUMBERS[register]
+        head = bytes([0x48 | (number > 7) << 2, 0x89, 0x84 | (number & 7) << 3, 0x24])
+        self.bytes += head + struct.pack("<i", offset)
+
     def move_stack_pointer(self, offset: int) -> None:
         """Append `lea rsp, [rsp + offset]`: flags stay as they are."""
         if -128 <= offset < 128:

@@ -21,7 +21,7 @@ from attachers.patch.nops import choose_nop
 from attachers.patch.plan import DECIDES, EXIT, HOOK_LINK, AttachPlan, Probe, When
 from attachers.patch.site import choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
-from attachers.patch.thunk import Moment
+from attachers.patch.thunk import KEPT, Moment
 from attachers.patch.write import Writer
 from attachers.target import SiteEntry, Target
 from runtime.agent.protocol import SiteState
@@ -188,6 +188,8 @@ class Planner:
 
     def _choose_return(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
         reason: AttachProblem | None = None
+        if any(word.startswith(KEPT) for word in probe.image.words):
+            return self._around(probe, function, holes)
         # Around the whole call where a call may be decided before the body: no exit of the body would see it.
         methods = [self._exits] if is_go(probe.module.elf) else [self._exits, self._through]
         for method in reversed(methods) if self._is_overridden(function) else methods:
@@ -210,6 +212,21 @@ class Planner:
             errno=95,
             hint="probe its entry, or add --allow-return-swap",
         )
+
+    def _around(self, probe: Probe, function: Function, holes: Holes) -> list[Spot]:
+        """Return the place of a program that wants to know how the call began.
+
+        Raises:
+            AttachProblem: no thunk may stand around this function.
+        """
+        spots = [] if is_go(probe.module.elf) else self._through(probe, function, holes)
+        if not spots:
+            raise AttachProblem(
+                f"how a call of {function.name} began cannot be kept until it returns",
+                errno=95,
+                hint="keep it in a map by tid: one probe at the entry, one at the return",
+            )
+        return spots
 
     def _is_overridden(self, function: Function) -> bool:
         return function.start in self._overridden or any(

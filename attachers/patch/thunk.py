@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from attachers.patch.assemble import NUMBERS, Code
+from attachers.patch.assemble import JUMP, NUMBERS, Code
 from attachers.patch.displace import displace
 from attachers.patch.marker import MarkerWords
 from attachers.patch.site import Place
+from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.errors import AttachProblem
 from runtime.jit.image import Image
 
@@ -24,6 +25,9 @@ FRAME_ORDER = (
 ).split()
 FRAME_BYTES = 168 + 16  # and two words behind it: the count of tail calls, and scratch of the programs
 OVERRIDE_FLAG, OVERRIDE_VALUE = "override_flag", "override_value"
+KEPT = "entry_"  # words of a call's beginning, for programs at its end
+FRAME_MARK = b"\x0f\x1f\x80"  # nop dword [rax + imm32] behind a call of a body: the bytes of the frame
+RDTSC = b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0"  # rdtsc; shl rdx, 32; or rax, rdx
 CONSTANTS = {"ss": 0x2B, "cs": 0x33, "orig_rax": (1 << 64) - 1, OVERRIDE_FLAG: 0, OVERRIDE_VALUE: 0}
 
 
@@ -56,6 +60,7 @@ class Stack:
         self.saved: dict[str, int] = {}
         self.walk = place.walk
         self.walked = self.walk.depth
+        self.kept: list[str] = []
 
     def push(self, register: str) -> None:
         """Push a register as it is now."""
@@ -79,6 +84,8 @@ class Stack:
             self._push_place(name, run)
         elif name == "flags":
             self._push_flags()
+        elif name in self.kept:
+            code.push_stack(self.depth + 8 * self.kept.index(name))
         elif name.startswith("marker") and run.marker is not None:
             run.marker.push(code, name, self._saved_at(), self.depth + RED_ZONE)
         elif name in self.walk.changed:
@@ -100,7 +107,7 @@ class Stack:
         if name == "rsp":
             self.code.push_stack_address(above + (8 if self.moment is Moment.EXIT else 0))
         elif self.moment is Moment.EXIT:
-            self.code.push_stack(self.depth)
+            self.code.push_stack(self.depth + self.walked)
         else:
             self.code.push_constant(run.function)
 
@@ -110,7 +117,12 @@ class Stack:
 
 def emit_runs(code: Code, place: Place, moment: Moment, runs: list[Run]) -> None:
     """Append the saving, the programs in order, and the restoring."""
-    stack = Stack(code, place, moment)
+    emit_in(Stack(code, place, moment), runs)
+
+
+def emit_in(stack: Stack, runs: list[Run]) -> None:
+    """Append the same for a stack that may hold words below the return address."""
+    code, moment = stack.code, stack.moment
     if moment is Moment.INSIDE:
         code.move_stack_pointer(-RED_ZONE)
     stack.push("r11")
@@ -215,30 +227,66 @@ def undo_walk(code: Code, place: Place) -> None:
     code.move_stack_pointer(state.depth)
 
 
+def kept_words(runs: list[Run]) -> list[str]:
+    """Return the words that a call-through thunk keeps from a call's beginning to its end."""
+    return sorted({name for run in runs for name in run.image.words if name.startswith(KEPT)})
+
+
 def emit_call_through(
-    code: Code, place: Place, before: list[Run], after: list[Run], onward: int
+    code: Code, place: Place, after: list[Run], onward: int, clock: int = 0
 ) -> tuple[int, int]:
     """Append a thunk that calls the function's body and runs `after` when it comes back.
 
-    `onward`: the thunk that the body starts with, 0 for none. Returns as `emit_onward`.
+    What the programs want of the call's beginning lies between the return address and the body's frame.
+    `onward`: the thunk that the body starts with, 0 for none; `clock`: address of the agent's clock. Returns
+    as `emit_onward`.
     """
     undo_walk(code, place)
     at_entry = Place(place.kind, place.address, place.hole, place.displaced)
-    if before:
-        emit_runs(code, at_entry, Moment.ENTRY, before)
-    code.move_stack_pointer(-8)
-    body_call = len(code.bytes)
+    kept = kept_words(after)
+    size = frame_of(kept)
+    code.move_stack_pointer(-size)
+    for index, name in enumerate(kept):
+        _keep(code, name, 8 * index, clock)
+    body_call = len(code.bytes) + JUMP
     code.call(code.here)
-    code.move_stack_pointer(8)
-    emit_runs(code, at_entry, Moment.EXIT, after)
+    if kept:
+        code.raw(FRAME_MARK + size.to_bytes(4, "little"))
+        stack = Stack(code, at_entry, Moment.EXIT)
+        stack.walked, stack.kept = size, kept
+        emit_in(stack, after)
+        code.move_stack_pointer(size)
+    else:
+        code.move_stack_pointer(size)
+        emit_runs(code, at_entry, Moment.EXIT, after)
     code.raw(b"\xc3")
-    body = code.here
-    code.bytes[body_call + 1 : body_call + 5] = (body - (code.base + body_call + 5)).to_bytes(
-        4, "little", signed=True
-    )
+    code.set_jump(body_call)
     for instruction in place.walked:
         displace(code, instruction)
     return emit_onward(code, at_entry, onward)
+
+
+def frame_of(kept: list[str]) -> int:
+    """Return the bytes between a return address and the call of the body: an odd number of words."""
+    return 8 * (len(kept) | 1)
+
+
+def _keep(code: Code, name: str, offset: int, clock: int) -> None:
+    """Append the storing of one word at [rsp + offset]; no register is changed but r11 and the flags."""
+    if name.startswith("entry_arg"):
+        code.store_stack(ARGUMENT_REGISTERS[int(name[len("entry_arg") :])], offset)
+        return
+    registers = ("rax", "rdx") if name == "entry_tsc" else ("rax", "rdi", "r11")
+    for register in registers:
+        code.push(register)
+    if name == "entry_tsc":
+        code.raw(RDTSC)
+    else:
+        code.raw(b"\xbf" + (1).to_bytes(4, "little"))  # mov edi, CLOCK_MONOTONIC
+        code.far_call(clock)
+    code.store_stack("rax", offset + 8 * len(registers))
+    for register in reversed(registers):
+        code.pop(register)
 
 
 def emit_swap(code: Code, place: Place, run: Run, agent: tuple[int, int], onward: int) -> tuple[int, int]:

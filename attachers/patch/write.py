@@ -16,6 +16,7 @@ from attachers.patch.override import emit_override, emit_replace
 from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, Site, When
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import (
+    KEPT,
     Moment,
     Run,
     emit_call_through,
@@ -23,6 +24,7 @@ from attachers.patch.thunk import (
     emit_onward,
     emit_runs,
     emit_swap,
+    frame_of,
 )
 from attachers.patch.unwind import unwind_entries
 from attachers.target import SiteEntry, Target
@@ -99,10 +101,19 @@ class Writer:
             size = code.here - start
             code.raw(bytes(-code.here % 8))
             plan.frames.append((code.here, frozenset(through)))
-            code.raw(unwind_entries(start, size))
+            code.raw(unwind_entries(start, size, self._large_frames(start, size)))
         plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
         arena.used = code.here - arena.base
         arena.is_kept = arena.is_kept or any(s.through or s.swap for s in spots)
+
+    def _large_frames(self, start: int, size: int) -> dict[tuple[int, int], int]:
+        """Return the thunks of a range that keep words of the call's beginning, and their frames' bytes."""
+        found = {}
+        for spot, at, length in self.plan.thunks:
+            kept = [w for w in spot.probe.image.words if w.startswith(KEPT)] if spot.through else []
+            if kept and start <= at < start + size:
+                found[at, length] = frame_of(kept)
+        return found
 
     # --- one site ---
 
@@ -216,7 +227,8 @@ class Writer:
             enter, leave = (self.target.resolve(self.session, name) for name in names)
             return inner, *emit_swap(code, place, run, (enter, leave), onward)
         if spot.through:
-            return inner, *emit_call_through(code, place, [], [run], onward)
+            clock = self.target.resolve(self.session, "agent:clock_read")
+            return inner, *emit_call_through(code, place, [run], onward, clock)
         if probe.when.decides:
             emit = emit_replace if probe.when is When.REPLACE else emit_override
             return inner, *emit(code, place, run, self._landing(spot))

@@ -136,3 +136,12 @@ HELPER u64 clock_tsc(const struct region *region, u64 which)
 	} while ((before & 1) || before != __atomic_load_n(&region->clock_seq, __ATOMIC_RELAXED));
 	return ns;
 }
+
+// Nanoseconds since the time-stamp counter stood at `start`.
+HELPER u64 clock_since(const struct region *region, u64 start)
+{
+	s64 since = (s64)(__builtin_ia32_rdtsc() - start);
+
+	since = since < 0 ? 0 : since;
+	return (u64)((unsigned __int128)(u64)since * region->clock_mult >> region->clock_shift);
+}

@@ -8,7 +8,7 @@ HELPER u64 load_8(const void *from);
 HELPER s64 probe_read(void *to, u64 bytes, const void *from);
 HELPER u64 swap_peek(u64 slot);
 
-enum { PAGE_BITS = 12, SIGNAL_RBP = 120, SIGNAL_RSP = 160, SIGNAL_RIP = 168 };
+enum { PAGE_BITS = 12, FRAME_MARK = 0x801f0f, SIGNAL_RBP = 120, SIGNAL_RSP = 160, SIGNAL_RIP = 168 };
 
 HELPER u64 unwind_load(struct unwind_point *at, u64 address)
 {
@@ -120,18 +120,21 @@ static s32 step_by(const struct unwind_rule *rule, struct unwind_point *at)
 	return at->pc ? STEP_CALL : STEP_END;
 }
 
-// A replaced return address, or a call-through thunk: `sub rsp, 8; call body`, so that its caller's address lies two
-// words above that of the body.
+// A replaced return address, or a call-through thunk: its frame lies between the body's and the caller's address. One
+// word, or as many as the no-op behind the call says (`nop dword [rax + bytes]`, attachers/patch/thunk.py).
 static s32 step_over_thunk(struct unwind_point *at)
 {
-	u64 address = swap_peek(at->rsp - 8);
+	u64 address = swap_peek(at->rsp - 8), frame = 8, code;
 
 	if (address) {
 		at->pc = address;
 		return STEP_OURS;
 	}
-	at->pc = unwind_load(at, at->rsp + 8);
-	at->rsp += 16;
+	code = load_8((void *)at->pc);
+	if ((code & 0xffffff) == FRAME_MARK)
+		frame = (u32)(code >> 24);
+	at->pc = unwind_load(at, at->rsp + frame);
+	at->rsp += frame + 8;
 	return at->pc ? STEP_OURS : STEP_END;
 }
 

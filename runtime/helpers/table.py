@@ -195,10 +195,13 @@ _ROWS = (
     Helper(100005, "string_compare", (_READ, _SIZE0, _READ, _SIZE0), Result.BOUNDED, most=1),
     Helper(100006, "cells_sum", (_MAP, Arg.READ_FIXED), fixed={2: 8}),
     _number(100007, "session_start"),
+    Helper(100008, "entry_arg", (Arg.CONST,), needs="entry"),
+    Helper(100009, "call_ns", (), needs="entry"),
 )
 
 HELPERS: dict[int, Helper] = {row.id: row for row in _ROWS}
 FRAME, LOG2, AGG_MAX, ZERO, COPY, STRING_COMPARE, CELLS_SUM, SESSION_START = range(100000, 100008)
+ENTRY_ARG, CALL_NS = 100008, 100009
 POISON = 0xBAD2310  # call that stands for a CO-RE relocation without a target (libbpf's number)
 
 

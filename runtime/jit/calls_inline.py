@@ -103,6 +103,25 @@ def override(site: Site) -> str:
     return "0"
 
 
+def entry_arg(site: Site) -> str:
+    """Emit entry_arg: an argument (from 1) as it was when the call began, which the thunk has kept."""
+    number = site.call.constants.get(1, 0) - 1
+    if site.unit.inputs.kind is not ContextKind.URETPROBE or not 0 <= number < len(ARGUMENT_REGISTERS):
+        return str(EINVAL)
+    return context.read(site.code, site.unit, f"entry_arg{number}")
+
+
+def call_ns(site: Site) -> str:
+    """Emit call_ns: how long the call took; the thunk has kept when it began."""
+    code, unit = site.code, site.unit
+    if unit.inputs.kind is not ContextKind.URETPROBE:
+        return str(EINVAL)
+    if unit.build.clock == "tsc":
+        start = context.read(code, unit, "entry_tsc")
+        return site.invoke("clock_since", [unit.address("region"), start])
+    return code.op(f"sub i64 {site.invoke('clock_read', ['1'])}, {context.read(code, unit, 'entry_ns')}")
+
+
 def func_arg(site: Site) -> str:
     """Emit get_func_arg for the six arguments in registers."""
     code = site.code
@@ -289,6 +308,8 @@ INLINE: dict[int, Callable[[Site], str]] = {
     185: lambda _: "6",
     186: _word("override_value"),
     187: override,
+    100008: entry_arg,
+    100009: call_ns,
     100000: frame,
     100001: log2,
     100002: agg_max,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from runtime.lang import tree
 from runtime.lang.types import PROBE_NAME, SYMBOL, UINT32, UINT64, UNKNOWN, USERNAME, String, Type
 from runtime.lang.ustack import default_stack, fill_stack
 from runtime.lang.variables import Place
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 KTIME, RANDOM, CPU, PID_TGID, UID_GID, COMM = 5, 7, 8, 14, 15, 16  # helpers
-BOOT, FUNC_IP, COOKIE, TAI, SESSION_START = 125, 173, 174, 208, 100007
+BOOT, FUNC_IP, COOKIE, TAI, SESSION_START, CALL_NS = 125, 173, 174, 208, 100007, 100009
+ENTRY_ARG, ENTRY_ARGUMENTS = 100008, 6  # helper, and how many arguments come in registers
 RETVAL = 80  # ax in pt_regs
 COMM_SIZE = 16
 CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
@@ -55,6 +57,17 @@ class Builtin:
 def argument_number(name: str) -> int | None:
     """N of `argN`, else None."""
     return int(name[3:]) if name.startswith("arg") and name[3:].isdigit() and len(name) < 6 else None
+
+
+def is_entry(node: tree.Member) -> bool:
+    """Tell whether a member is one of a return probe's `entry`: what was when the call began."""
+    return isinstance(node.value, tree.Identifier) and node.value.name == "entry" and not node.arrow
+
+
+def lower_entry(g: Generator, node: tree.Member) -> None:
+    """Compute `entry.argN` in r0."""
+    g.code.set(1, (argument_number(node.name) or 0) + 1)
+    g.code.call(ENTRY_ARG)
 
 
 def _helper(number: int) -> Callable[[Generator, Any], None]:
@@ -147,6 +160,7 @@ def _one(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
 
 _FUNC = "The func builtin can not be used with '{}' probes"
 _RETVAL = "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes"
+_ELAPSED = "The elapsed_call builtin can only be used with 'uretprobe' probes"
 _USTACK = "ustack can not be used with {} probes"
 _KERNEL = "it belongs to the kernel"
 _LATER = "use a builtin that is: pid, tid, comm, nsecs, elapsed, cpu, uid, gid, func, probe, rand"
@@ -165,6 +179,7 @@ BUILTINS = {
         Builtin("cpu", UINT64, _helper(CPU)),
         Builtin("rand", UINT32, _helper(RANDOM)),
         Builtin("retval", UINT64, _retval, needs="result", refusal=_RETVAL),
+        Builtin("elapsed_call", UINT64, _helper(CALL_NS), needs="result", refusal=_ELAPSED),
         Builtin("func", SYMBOL, _zero, _func, needs="registers", refusal=_FUNC),
         Builtin("probe", PROBE_NAME, _probe),
         Builtin("usermode", UINT32, _one),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang import tree
-from runtime.lang.builtins import BUILTINS, argument_number
+from runtime.lang.builtins import BUILTINS, ENTRY_ARGUMENTS, argument_number, is_entry
 from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
 from runtime.lang.functions.row import arity_error
 from runtime.lang.suggest import near
@@ -351,6 +351,8 @@ def _member(c: Checker, node: tree.Member) -> Type:
         return c.fail(
             node.at, "args needs the function's debug info, which is not read here", "use arg0, arg1, …"
         )
+    if is_entry(node):
+        return _entry(c, node)
     kind = c.value(node.value)
     if isinstance(kind, Tuple) and kind.names and not node.arrow:
         if node.name in kind.names:
@@ -362,6 +364,15 @@ def _member(c: Checker, node: tree.Member) -> Type:
         if kind == UNKNOWN
         else c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'")
     )
+
+
+def _entry(c: Checker, node: tree.Member) -> Type:
+    """`entry.argN` of a return probe: an argument as it was when the call began."""
+    if not c.body.provider.result:
+        return c.fail(node.at, "entry can only be used with 'uretprobe' probes", "use arg0, arg1, …")
+    if (argument_number(node.name) or 0) >= ENTRY_ARGUMENTS or argument_number(node.name) is None:
+        return c.fail(node.at, f"entry has no '{node.name}'", f"it has arg0 to arg{ENTRY_ARGUMENTS - 1}")
+    return UINT64
 
 
 def _item(c: Checker, node: tree.Item) -> Type:

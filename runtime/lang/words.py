@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang import aggregate, conversion, mapcode, memory, tree
-from runtime.lang.builtins import argument_number
+from runtime.lang.builtins import argument_number, is_entry, lower_entry
 from runtime.lang.code import Label, signed32
 from runtime.lang.types import BOOL, COMPARISONS, Aggregate, Int, Pointer, String, Tuple, Type
 from runtime.lang.variables import Place
@@ -293,6 +293,9 @@ def _increment(g: Generator, node: tree.Increment) -> None:
 
 
 def _part(g: Generator, node: tree.Item | tree.Member) -> None:
+    if isinstance(node, tree.Member) and is_entry(node):
+        lower_entry(g, node)
+        return
     with g.storage.scope():
         conversion.load_word(g, memory.part_of(g, node), node.type)
 

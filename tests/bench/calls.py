@@ -23,7 +23,8 @@ OURS = (
     ("hist(arg0)", "uprobe:bench:step { @ = hist(arg0); }", 0.0),
     ("a predicate that is false", "uprobe:bench:step /arg1 == 9/ { @ = count(); }", 0.0),
     ("a latency histogram by thread",
-     "uprobe:bench:step { @s[tid] = nsecs; } uretprobe:bench:step { @ = hist(nsecs - @s[tid]); delete(@s[tid]); }", 0.0),
+     "uprobe:bench:step { @s[tid] = nsecs; } uretprobe:bench:step { @ = hist(nsecs - @s[tid]); delete(@s[tid]); }", 35.0),
+    ("a latency histogram in one go", "uretprobe:bench:step { @ = hist(elapsed_call); }", 35.0),
 )  # fmt: skip
 CHANGED = (
     ("override(), not decided", "uprobe:bench:step /arg1 == 9/ { override(1); }", 5.0),
