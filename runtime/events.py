@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, Union
 
 from runtime.errors import Span
+from runtime.types import Location
 
 
 class Pointer(int):
@@ -107,17 +108,6 @@ class Action:
     top: int = 0
     div: int = 0
     code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """What lies at an address of a process: function (maybe none), offset in it, file and place in that."""
-
-    name: str
-    offset: int
-    path: str
-    build_id: str = ""
-    file_offset: int = 0
 
 
 class Resolver(Protocol):

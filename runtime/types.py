@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
@@ -24,3 +25,14 @@ class ContextKind(Enum):
     TIMER = "timer"  # BEGIN, END, interval: no context, runs in the tracer
     MEMORY = "memory"  # `run`: r1 = address, r2 = length
     CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What lies at an address of a process: function (maybe none), offset in it, file and place in that."""
+
+    name: str
+    offset: int
+    path: str
+    build_id: str = ""
+    file_offset: int = 0

@@ -6,11 +6,11 @@ import itertools
 from functools import lru_cache
 
 from runtime.errors import Problem
-from runtime.events import Location
 from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
 from runtime.symbols.jitted import PerfMap
 from runtime.symbols.modules import Module, modules_of
+from runtime.types import Location
 
 UNLOADED = 64  # modules of a process that are remembered after they were unloaded
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from runtime.events import Location, Resolver, Value
+from runtime.events import Resolver, Value
 from runtime.lang.types import Stack
+from runtime.types import Location
 
 HEAD = struct.Struct("<IIQ")
 INDENT = " " * 8

@@ -10,7 +10,7 @@ import stat
 from bisect import bisect_right
 from pathlib import Path
 
-from runtime.events import Location
+from runtime.types import Location
 
 LIMIT = 64 << 20  # bytes read
 
