@@ -123,15 +123,25 @@ STORMS = {
     "programs in parallel": "seq 60 | xargs -P 8 -n 1 sh -c 'echo $0' | sort -n",
     "a pipeline": "for i in $(seq 8); do seq $i | tr '\\n' ' ' | wc -c; done",
     "status words": "nosuch; echo $?; /etc/passwd; echo $?; sh -c 'kill -9 $$'; echo $?; timeout 0.1 sleep 9; echo $?",
+    "job control": "set -m; sleep 0.2 & kill -STOP %1; sleep 0.05; kill -CONT %1; wait %1; echo $?",
+    "a signal that is handled": "trap 'echo usr1' USR1; kill -USR1 $$; (trap '' TERM; sh -c 'kill -TERM $$; echo no'); echo $?",
+    "descriptors of all kinds": "exec 3>/dev/null 4</dev/null; sh -c 'exec 3>&- 4<&-; ls /'; (ulimit -n 20; ls / | head -1)",
+    "many files in parallel": "cd {} && for i in 1 2 3 4 5 6 7 8; do echo int f$i\\;>f$i.c; done; printf 'all: $(patsubst %%.c,%%.o,$(wildcard *.c))\n' > Makefile; make -s -j4 && ls",
+    "a repository": "cd {} && git init -q . && echo x > x && git add x && git -c user.name=a -c user.email=b commit -qm m && git gc -q && git log --format=%s && ls",
+    "as autoconf does": "ac=`(expr 3 + 4) 2>/dev/null`; echo $ac `echo hello | sed -e s/l/L/g | tr a-z A-Z`; test -x /bin/ls && echo ls; trap 'echo bye' 0; exit 3",
     "a tree of shells": 'f() { [ $1 = 0 ] || { sh -c "echo $1"; f $(($1 - 1)) & wait; }; }; f 12',
 }
 
 
 @pytest.mark.parametrize("name", STORMS)
 def test_storms(name: str, tmp_path: Path) -> None:
-    words = ["sh", "-c", STORMS[name]]
-    expected = bare(words)
-    done, data = launched(words, MALLOCS, tmp_path)
+    runs = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        runs.append(["sh", "-c", STORMS[name].replace("{}", str(folder))])
+    expected = bare(runs[0])
+    done, data = launched(runs[1], MALLOCS, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == (
         expected.stdout,
         expected.stderr,
