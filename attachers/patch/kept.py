@@ -107,6 +107,7 @@ def _spot_row(spot: Spot, bias: int, read: ReadCode) -> list[Any]:
         [_insn_row(i, bias) for i in place.walked],
         _insn_row(place.ret, bias) if place.ret else None,
         place.is_late,
+        sorted(place.stale),
     ]
 
 
@@ -128,7 +129,7 @@ def _outcome(row: list[Any], probe: Probe, bias: int, read: ReadCode) -> Outcome
 
 
 def _spot(row: list[Any], probe: Probe, bias: int, read: ReadCode) -> Spot:
-    moment, through, swap, kind, address, hole, padding, displaced, walked, ret, is_late = row
+    moment, through, swap, kind, address, hole, padding, displaced, walked, ret, is_late, stale = row
     at_hole = hole + bias if hole else 0
     if at_hole and read(at_hole, HOLE) != bytes.fromhex(padding):
         raise _Differs
@@ -140,6 +141,7 @@ def _spot(row: list[Any], probe: Probe, bias: int, read: ReadCode) -> Spot:
         tuple(_insn(i, bias, read) for i in walked),
         _insn(ret, bias, read) if ret else None,
         is_late,
+        frozenset(stale),
     )
     return Spot(probe, place, Moment(moment), through, swap)
 

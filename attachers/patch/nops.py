@@ -18,9 +18,13 @@ from attachers.patch.function import Function
 from attachers.patch.holes import Holes
 from attachers.patch.plan import Probe
 from attachers.patch.site import Place, choose_exit, fitting
+from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.errors import AttachProblem
 from runtime.symbols.elf import ElfFile
+from runtime.symbols.operands import REGISTERS, operands_of
 
+FARTHEST = 8  # instructions looked at behind a nop
+FILLS = frozenset(("mov", "movabs", "lea", "movzx", "movsx", "movsxd", "xor"))
 EFFECTLESS = ("nop", "test", "cmp")  # they change the flags at most, which no marker tells of
 MOST_ENTRIES = 1024  # of a jump table
 _RIP = re.compile(r"\[rip ([+-]) (0x[0-9a-f]+|\d+)\]")
@@ -64,28 +68,56 @@ def _name(probe: Probe) -> str:
 
 def _behind(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:
     """Return the nop itself, or an instruction behind it, if only the nop leads there with the same state."""
-    candidates = [function.instructions[index]]
-    for following in function.instructions[index + 1 :]:
-        if candidates[-1].base not in EFFECTLESS or landings.has(following.address):
-            break
-        candidates.append(following)
+    run = _run_behind(function, index, landings)
     for wide in (True, False):
-        for one in candidates:
+        for one, stale in run:
             place = fitting(one, holes, wide=wide)
             if place:
-                return place
+                return replace(place, stale=stale)
     return None
 
 
+def _run_behind(
+    function: Function, index: int, landings: _Landings
+) -> list[tuple[Instruction, frozenset[str]]]:
+    """Return the instructions from the nop on that only it leads to, with the registers changed by then.
+
+    Registers that the marker's arguments need stay as they were, and those that programs get straight.
+    """
+    found: list[tuple[Instruction, frozenset[str]]] = [(function.instructions[index], frozenset())]
+    needed = landings.needed | set(ARGUMENT_REGISTERS)
+    for following in function.instructions[index + 1 : index + FARTHEST]:
+        last, stale = found[-1]
+        if landings.has(following.address):
+            break
+        if last.base not in EFFECTLESS:
+            filled = _filled(last)
+            if not filled or filled in needed:
+                break
+            stale |= {filled}
+        found.append((following, stale))
+    return found
+
+
+def _filled(insn: Instruction) -> str:
+    """Return the register that an instruction fills, empty for instructions that do anything else."""
+    left, _, right = insn.operands.partition(", ")
+    if insn.base not in FILLS or (insn.base == "xor" and left != right):
+        return ""
+    return REGISTERS[left][0] if left in REGISTERS and left not in ("rsp", "esp", "sp", "spl") else ""
+
+
 def _at_return(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:
-    """Return the site of a `ret` right behind the nop, with its padding or what leads to it."""
-    following = function.instructions[index + 1 : index + 2]
-    if not following or not following[0].is_return or landings.has(following[0].address):
-        return None
-    try:
-        return replace(choose_exit(function, following[0], holes), is_late=True)
-    except AttachProblem:
-        return None
+    """Return the site of a `ret` behind the nop, with its padding or what leads to it."""
+    for one, stale in _run_behind(function, index, landings)[1:]:
+        if not one.is_return:
+            continue
+        try:
+            place = choose_exit(function, one, holes)
+        except AttachProblem:
+            return None
+        return replace(place, is_late=True, stale=stale)
+    return None
 
 
 def _before(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:
@@ -115,6 +147,7 @@ class _Landings:
         self._probe = probe
         self._known = function.targets | _by_tables(function, read)
         # Parts that GCC has moved away are entered by jumps from the rest, as is code without a name.
+        self.needed = _registers_of(probe)
         self._is_entered = not function.name or ".cold" in function.name or function.name.startswith("func_")
 
     def has(self, address: int) -> bool:
@@ -122,6 +155,13 @@ class _Landings:
             return True
         module = self._probe.module
         return self._is_entered and address - module.bias in far_targets(module.elf)
+
+
+def _registers_of(probe: Probe) -> frozenset[str]:
+    """Return the registers in which a marker's arguments are, or their addresses."""
+    operands = operands_of(probe.marker.arguments) if probe.marker else ()
+    named = {name for o in operands for name in (o.base, o.index) if name}
+    return frozenset(REGISTERS[name][0] for name in named if name in REGISTERS)
 
 
 def _by_tables(function: Function, read: Read) -> frozenset[int]:

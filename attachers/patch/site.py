@@ -37,6 +37,7 @@ class Place:
     `walked` are the instructions between the function's start and the site that have run already when the
     thunk is reached (pushes, `endbr64`, `mov rbp, rsp`). `displaced` move into the thunk; the first is
     replaced. `ret` ends an exit's run. `is_late`: programs run behind the displaced instructions.
+    `stale`: registers that have changed since the probed instruction.
     """
 
     kind: SiteKind
@@ -46,6 +47,7 @@ class Place:
     walked: tuple[Instruction, ...] = ()
     ret: Instruction | None = None
     is_late: bool = False
+    stale: frozenset[str] = frozenset()
 
     @property
     def walk(self) -> Walk:

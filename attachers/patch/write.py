@@ -14,6 +14,7 @@ from attachers.patch.hooked import is_hooked
 from attachers.patch.marker import MarkerWords, reads_memory
 from attachers.patch.override import emit_override, emit_replace
 from attachers.patch.plan import DECIDES, EXIT, AttachPlan, Probe, Site, When
+from attachers.patch.site import Place
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import (
     KEPT,
@@ -221,7 +222,7 @@ class Writer:
         """Append a thunk's code; returns where it is entered by another one, its last jump, its way back."""
         place, probe, inner = spot.place, spot.probe, code.here
         entry = self._entries[probe.image.sha256]
-        run = Run(probe.image, entry, probe.cookie, probe.at, self._arguments(probe))
+        run = Run(probe.image, entry, probe.cookie, probe.at, self._arguments(probe, place))
         if spot.swap:
             names = ("agent:swap_enter", "agent:swap_leave")
             enter, leave = (self.target.resolve(self.session, name) for name in names)
@@ -237,10 +238,17 @@ class Writer:
         emit_runs(code, place, spot.moment, [run])
         return inner, *emit_onward(code, place, onward)
 
-    def _arguments(self, probe: Probe) -> MarkerWords | None:
+    def _arguments(self, probe: Probe, place: Place) -> MarkerWords | None:
         """Return what computes the arguments of a marker."""
         if probe.marker is None:
             return None
+        lost = place.stale & set(probe.image.words)
+        if lost:
+            raise AttachProblem(
+                f"register {min(lost)} is lost where {probe.marker.full_name} has room for a jump",
+                errno=95,
+                hint="its arguments can be used: arg0, arg1, …",
+            )
         return MarkerWords(
             probe.marker, probe.module, lambda size: self.target.resolve(self.session, f"agent:load_{size}")
         )

@@ -19,6 +19,8 @@ from tests.tools.tracing import Running, Tracer
 # A copy of its own: the kernel's probes belong to the file and show in every process that runs it.
 FOLDER = tempfile.TemporaryDirectory(prefix="bpftime-")
 PLAIN = str(shutil.copy(build("plain"), FOLDER.name))
+# Its reader of arguments knows no floats and no byte registers, so it gets a program of markers that it knows.
+MARKED = str(shutil.copy(build("marked"), FOLDER.name))
 SCRIPTS = {
     "count": "uprobe:PLAIN:add { @ = count(); }",
     "count of returns": "uretprobe:PLAIN:add { @ = count(); }",
@@ -46,6 +48,10 @@ SCRIPTS = {
     "comm and pid": 'uprobe:PLAIN:outer { @[comm] = count(); @p = count(); }',
     "latency pairs": "uprobe:PLAIN:outer { @s[tid] = nsecs; } uretprobe:PLAIN:outer /@s[tid]/ { @n = count(); delete(@s[tid]); }",
     "several points": "uprobe:PLAIN:add, uprobe:PLAIN:outer, uretprobe:PLAIN:six { @ = count(); }",
+    "markers": 'usdt:MARKED:app:turn { printf("%ld %ld %s\\n", arg0, arg1, str(arg2)); }',
+    "markers by name alone": "usdt:MARKED:spread { @[arg1] = sum(arg0); }",
+    "markers with a counter": "usdt:MARKED:app:guarded { @ = count(); @last = max(arg0); }",
+    "markers by wildcard": "usdt:MARKED:app:s* { @ = count(); }",
     "nested": 'uprobe:PLAIN:outer { printf("("); } uprobe:PLAIN:add { printf("a"); } uretprobe:PLAIN:outer { printf(")\\n"); }',
 }  # fmt: skip
 
@@ -78,9 +84,14 @@ def _ended(process: subprocess.Popen[bytes]) -> bytes:
     return process.communicate()[0]
 
 
+def program_of(script: str) -> str:
+    """The program that a script is about."""
+    return MARKED if MARKED in script else PLAIN
+
+
 def theirs(script: str) -> str:
     """bpftrace says nothing before its end here; it is ready when it waits for events."""
-    with Running(PLAIN, "20") as target:
+    with Running(program_of(script), "20") as target:
         argv = ["bpftrace", "-q", "-e", script, "-p", str(target.pid)]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
@@ -97,7 +108,7 @@ def theirs(script: str) -> str:
 
 
 def ours(script: str) -> str:
-    with Running(PLAIN, "20") as target:
+    with Running(program_of(script), "20") as target:
         with Tracer(("-q", "--no-warnings", "-e", script, "-p", str(target.pid))) as tracer:
             target.work()
             ended = tracer.end()
@@ -110,7 +121,7 @@ def ours(script: str) -> str:
 def test_same_output(name: str) -> None:
     if reason():
         pytest.skip(reason())
-    script = SCRIPTS[name].replace("PLAIN", PLAIN)
+    script = SCRIPTS[name].replace("PLAIN", PLAIN).replace("MARKED", MARKED)
     want, got = (
         sorted(line.rstrip() for line in text(script).splitlines() if line.strip()) for text in (theirs, ours)
     )

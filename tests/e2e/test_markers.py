@@ -99,9 +99,7 @@ def test_a_wildcard_arms_every_marker_once() -> None:
         assert target.end() == 0
     got = {line.rpartition("app:")[2]: 0 for line in ended.out.splitlines()}
     names = {line.split("]")[0] for line in got}
-    wanted = (
-        "plain wide twelve bytes memory fixed global floating missing spread guarded cold loop cases none"
-    )
+    wanted = "plain wide twelve bytes memory fixed global floating missing spread guarded cold loop cases none kept"
     assert names == set(wanted.split())
 
 
@@ -131,7 +129,7 @@ def test_list_shows_every_name_once_with_its_types() -> None:
     path = build("markers")
     plain = bpftime("list", f"usdt:{path}:app:*")
     names = [line.rpartition(":")[2] for line in plain.stdout.decode().splitlines()]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 16
     assert names == sorted(names)
     rows = bpftime("list", "-f", "json", f"usdt:{path}:spread").stdout
     assert json.loads(rows) == {

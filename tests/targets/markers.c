@@ -13,6 +13,7 @@
 
 COUNTER app_plain_semaphore, app_guarded_semaphore, app_wide_semaphore, app_twelve_semaphore, app_bytes_semaphore;
 COUNTER app_memory_semaphore, app_fixed_semaphore, app_global_semaphore, app_floating_semaphore, app_spread_semaphore;
+COUNTER app_kept_semaphore;
 COUNTER app_cold_semaphore, app_loop_semaphore, app_none_semaphore, app_missing_semaphore, app_cases_semaphore;
 
 struct record {
@@ -189,9 +190,43 @@ NOINLINE void none(void)
 	rounds_done++;
 }
 
+// Every register and flag must be after the marker what it was before; bytes below rsp are in use as well.
+static unsigned long kept_flags, kept_wrong; // not on the stack: the bytes below rsp are the test's own
+
+NOINLINE long kept(long n)
+{
+	kept_wrong = 0;
+	__asm__ volatile("mov %2, %%r8\n\tmovq $0x5a5a5a5a, -8(%%rsp)\n\tmovq $0x6b6b6b6b, -120(%%rsp)\n\t"
+			 "mov $0x1001, %%rcx\n\tmov $0x1002, %%rdx\n\tmov $0x1003, %%rsi\n\tmov $0x1004, %%rdi\n\t"
+			 "mov $0x1005, %%r9\n\tmov $0x1006, %%r10\n\tmov $0x1007, %%r11\n\tmov $0x1008, %%r12\n\t"
+			 "mov $0x1009, %%r13\n\tmov $0x100a, %%r14\n\tmov $0x100b, %%r15\n\tmov $0x100c, %%rbx\n\t"
+			 "movabs $0x7fffffffffffffff, %%rax\n\tadd $1, %%rax\n"
+			 "990:\tnop\n\tlea 0x11223344(%%rax), %%rax\n\t"
+			 "lea -0x11223344(%%rax), %%rax\n\t"
+			 "lea -256(%%rsp), %%rsp\n\tpushfq\n\tpop %0\n\tlea 256(%%rsp), %%rsp\n\t"
+			 "xor %%r8, %%r8\n\t"
+			 "cmpq $0x5a5a5a5a, -8(%%rsp)\n\tsetne %%r8b\n\tadd %%r8, %1\n\t"
+			 "cmpq $0x6b6b6b6b, -120(%%rsp)\n\tsetne %%r8b\n\tadd %%r8, %1\n\t"
+			 "btc $63, %%rax\n\tadd %%rax, %1\n\t"
+			 "sub $0x1001, %%rcx\n\tor %%rcx, %1\n\tsub $0x1002, %%rdx\n\tor %%rdx, %1\n\t"
+			 "sub $0x1003, %%rsi\n\tor %%rsi, %1\n\tsub $0x1004, %%rdi\n\tor %%rdi, %1\n\t"
+			 "sub $0x1005, %%r9\n\tor %%r9, %1\n\tsub $0x1006, %%r10\n\tor %%r10, %1\n\t"
+			 "sub $0x1007, %%r11\n\tor %%r11, %1\n\tsub $0x1008, %%r12\n\tor %%r12, %1\n\t"
+			 "sub $0x1009, %%r13\n\tor %%r13, %1\n\tsub $0x100a, %%r14\n\tor %%r14, %1\n\t"
+			 "sub $0x100b, %%r15\n\tor %%r15, %1\n\tsub $0x100c, %%rbx\n\tor %%rbx, %1\n\t"
+			 ".pushsection .note.stapsdt,\"?\",\"note\"\n\t.balign 4\n\t.4byte 992f-991f, 994f-993f, 3\n"
+			 "991:\t.asciz \"stapsdt\"\n992:\t.balign 4\n993:\t.8byte 990b\n\t.8byte _.stapsdt.base\n"
+			 "\t.8byte app_kept_semaphore\n\t.asciz \"app\"\n\t.asciz \"kept\"\n"
+			 "\t.asciz \"8@%%rax 8@%%r11 -8@-8(%%rsp) 4@-120(%%rsp) 8@%%r8 -4@(%%rdi) 8@-4097(%%rsp,%%rcx,1)\"\n"
+			 "994:\t.balign 4\n.popsection\n"
+			 : "=m"(kept_flags), "+m"(kept_wrong) : "r"(n)
+			 : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+	return kept_wrong || (kept_flags & 0x8d5) != 0x894; // CF 0, PF 1, AF 1, ZF 0, SF 1, OF 1
+}
+
 static long work(int rounds)
 {
-	long sum = 0;
+	long sum = 0, wrong = 0;
 	struct record r = { -1, -300, -70000, -5000000000, 200, 60000, 4000000000u, "text", { 10, 11, -12, 13, 14, 15, 16, 17 } };
 
 	for (int i = 0; i < rounds; i++) {
@@ -208,7 +243,9 @@ static long work(int rounds)
 		count_guarded(i);
 		sum += sometimes(i) + loop(i) + cases(i % 8);
 		none();
+		wrong += kept(i);
 	}
+	printf("wrong %ld\n", wrong);
 	return sum;
 }
 
