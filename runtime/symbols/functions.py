@@ -11,7 +11,8 @@ from runtime.errors import AttachProblem, alternatives
 from runtime.symbols.demangle import spellings
 from runtime.symbols.elf import IFUNC, ElfFile, Symbol
 from runtime.symbols.gotable import go_functions
-from runtime.symbols.matching import CPP, matching, source_names
+from runtime.symbols.matching import CPP, PLT, matching, source_names
+from runtime.symbols.plt import stubs_of
 from runtime.symbols.ranges import ranges_of
 from runtime.symbols.sources import NAMELESS, named_functions
 
@@ -158,7 +159,9 @@ def covering(elf: ElfFile, address: int) -> tuple[int, int, str]:
     name, offset = name_at(elf, address)
     found = ranges_of(elf).containing(address)
     if found is None and name:
-        found = (address - offset, address - offset + _size_at(elf, address - offset))
+        start = address - offset
+        size = next((s.size for s in named_functions(elf) if s.value == start and s.size), 0)
+        found = (start, start + (size or _size_at(elf, start)))
     if found is None:
         found = next((b for b in bodies_in(elf, address, address + 1) if b[0] <= address < b[1]), None)
     if found is None:
@@ -176,6 +179,8 @@ def unknown_function(elf: ElfFile, name: str) -> AttachProblem:
     if not near and len(names) < 200_000:
         near = difflib.get_close_matches(name, names, 3, 0.7) or _near_in_source(elf, name)
     hint = f"did you mean {alternatives(near)}? " if near else ""
+    if any(stub.name == f"{name}{PLT}" for stub in stubs_of(elf)):
+        hint = f"it calls {name} of another file: probe it there, or the stub {name}{PLT}. "
     if not names:
         hint = "the file has no symbols: give an address, or install its debug symbols. "
         if ranges_of(elf).starts():

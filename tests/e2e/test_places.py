@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.languages import go, has, picker, run, rust, stripped, whole
+from tests.tools.languages import go, has, marked, picker, run, rust, stripped, whole
 from tests.tools.target import build
 from tests.tools.tracing import Running, Tracer, changed, counts, text_of
 
@@ -115,6 +115,19 @@ def test_versions_duplicates_and_stubs(versions: Path) -> None:
     assert traced([versions], program)[1] == (
         "@both: 18\n@default: 12\n@first: 12\n@old: 3\n@oldstub: 3\n@one: 4\n@second: 6\n@stub: 22\n@three: 12\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["static", "static-pie", "no-pie", "musl", "musl-static"])
+def test_programs_linked_in_every_way(tmp_path: Path, kind: str) -> None:
+    if "musl" in kind and not has("musl-gcc"):
+        pytest.skip("no musl-gcc")
+    program = """
+        usdt:marked:app:guarded { @guarded = count(); } usdt:marked:app:turn { @marker = sum(arg1); }
+        uprobe:marked:turn { @entry = sum(arg1); } uretprobe:marked:turn { @result = sum(retval); }
+        uprobe:marked:turn+1 { @inside = count(); }
+    """
+    out = traced([marked(tmp_path, kind), "20"], program)[1]
+    assert out == "@entry: 1330\n@guarded: 20\n@inside: 20\n@marker: 1330\n@result: 1460\n"
 
 
 def test_a_library_that_was_deleted_meanwhile(versions: Path, tmp_path: Path) -> None:

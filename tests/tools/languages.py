@@ -75,6 +75,16 @@ def whole(*flags: str) -> Path:
     return build("plain", "-Wl,--build-id=sha1", *flags)
 
 
+def marked(folder: Path, kind: str) -> Path:
+    """The program of marked.c, linked as `static`, `static-pie`, `no-pie`, or for musl, also statically."""
+    path = folder / "marked"
+    headers = ("-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu")
+    compiler: tuple[str, ...] = ("musl-gcc", *headers) if "musl" in kind else ("gcc",)
+    flag = {"musl": (), "musl-static": ("-static",)}.get(kind, (f"-{kind}",))
+    run(*compiler, "-O2", *flag, SOURCES / "marked.c", "-o", path)
+    return path
+
+
 def stripped(folder: Path, *flags: str) -> tuple[Path, Path]:
     """A stripped `plain` and the file with its symbols, which lies apart and is not linked to it."""
     path, symbols = folder / "plain", folder / "apart" / "plain.debug"
