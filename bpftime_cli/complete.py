@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-PROVIDERS = ("uprobe:", "uretprobe:", "interval:", "BEGIN", "END")
+PROVIDERS = ("uprobe:", "uretprobe:", "usdt:", "interval:", "BEGIN", "END")
 FUNCTION_PROVIDERS = ("uprobe", "uretprobe", "u", "ur")
+MARKER_PROVIDERS = ("usdt", "U")
 FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 MOST = 2000  # words; shells get slow, and nobody reads more
 
@@ -58,6 +59,9 @@ def _probes(prefix: str) -> Words:
     elif provider in FUNCTION_PROVIDERS:
         binary, colon, _ = rest.rpartition(":")
         yield from _functions(provider, binary) if colon else _binaries(provider, rest)
+    elif provider in MARKER_PROVIDERS:
+        binary, colon, _ = rest.partition(":")
+        yield from _markers(provider, binary) if colon else _binaries(provider, rest)
 
 
 def _binaries(provider: str, prefix: str) -> Words:
@@ -74,12 +78,23 @@ def _binaries(provider: str, prefix: str) -> Words:
 def _functions(provider: str, binary: str) -> Words:
     from runtime.symbols.elf import ElfFile
 
-    path = binary
-    if "/" not in binary:
-        places = [*FOLDERS, *os.environ.get("PATH", "").split(":")]
-        path = next(p for p in (f"{folder}/{binary}" for folder in places) if os.path.isfile(p))  # noqa: PTH113
-    for symbol in ElfFile(path).functions:
+    for symbol in ElfFile(_path_of(binary)).functions:
         yield f"{provider}:{binary}:{symbol.name}", ""
+
+
+def _markers(provider: str, binary: str) -> Words:
+    from runtime.symbols.elf import ElfFile
+    from runtime.symbols.notes import markers_of
+
+    for marker in markers_of(ElfFile(_path_of(binary))):
+        yield f"{provider}:{binary}:{marker.full_name}", marker.arguments
+
+
+def _path_of(binary: str) -> str:
+    if "/" in binary:
+        return binary
+    places = [*FOLDERS, *os.environ.get("PATH", "").split(":")]
+    return next(p for p in (f"{folder}/{binary}" for folder in places) if os.path.isfile(p))  # noqa: PTH113
 
 
 def _sessions(_: str) -> Words:

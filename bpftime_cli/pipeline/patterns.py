@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,10 @@ from attachers.resolve import find_file
 from bpftime_cli.console import Console
 from bpftime_cli.render.json import value_json
 from runtime.errors import AttachProblem, Problem, UsageProblem
+from runtime.symbols.demangle import source_name
 from runtime.symbols.elf import IFUNC, ElfFile
 from runtime.symbols.functions import find, unknown_function
+from runtime.symbols.matching import CPP, every_match, is_pattern
 from runtime.symbols.modules import modules_of
 from runtime.symbols.paths import exists, is_file
 
@@ -54,8 +55,7 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
         return 0
     if provider not in PROVIDERS or not rest:
         raise UsageProblem(f"wrong pattern: '{pattern}'", hint=f"write {FORMS}")
-    binary, _, function = rest.rpartition(":")
-    found = _matches(PROVIDERS[provider], (binary or "*", function or "*"), pids)
+    found = _matches(PROVIDERS[provider], _parts(rest), pids)
     rows = sorted(found, key=lambda m: m.text)
     if form == "json":
         for row in rows:
@@ -71,6 +71,14 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
         console.data("".join(f"{row.text}\n" for row in rows).encode("utf-8", "surrogateescape"))
     console.out.flush()
     return 0
+
+
+def _parts(rest: str) -> tuple[str, str]:
+    """Return binary and function of a pattern; a name in the source may have colons of its own."""
+    binary, colon, function = rest.partition(":")
+    if not colon and "/" not in rest and ".so" not in rest:
+        binary, function = "*", rest
+    return binary or "*", function.replace('"', "") or "*"
 
 
 def _matches(provider: str, parts: tuple[str, str], pids: tuple[int, ...]) -> list[Matched]:
@@ -97,15 +105,19 @@ def _points(elf: ElfFile, function: str) -> list[tuple[str, int, bool]]:
     Raises:
         AttachProblem: none matches.
     """
-    if "*" not in function and "?" not in function:
+    if not is_pattern(function) and not function.startswith(CPP):
         return [
             (f"{p.name}+{p.offset}" if p.offset else p.name, p.size, p.indirect) for p in find(elf, function)
         ]
-    pattern = re.compile(".*".join(re.escape(part) for part in function.split("*")) + r"\Z", re.S)
-    found = [(s.name, s.size, s.kind == IFUNC) for s in elf.functions if s.value and pattern.match(s.name)]
+    found = every_match(elf, function)
     if not found:
         raise unknown_function(elf, function)
-    return found
+    return [(_shown(s.name, function), s.size, s.kind == IFUNC) for s in found if s.value]
+
+
+def _shown(name: str, pattern: str) -> str:
+    """Return a name as the pattern names functions: by their symbols, or as in the source."""
+    return f'{CPP}"{source_name(name)}"' if pattern.startswith(CPP) else name
 
 
 def _files(binary: str, pids: tuple[int, ...]) -> list[tuple[str, ElfFile]]:
