@@ -207,9 +207,8 @@ def _when(hook: Hook, offset: int) -> When:
         AttachProblem: this attach type has no offset, or does not offer what the program does.
     """
     if offset and hook.attach_type != UPROBE:
-        raise AttachProblem(
-            "Offset not allowed", errno=22, hint="only an entry probe may stand inside a function"
-        )
+        what = "a return probe" if hook.attach_type == URETPROBE else "an override"
+        raise AttachProblem("Offset not allowed", errno=22, hint=f"{what} has no offset")
     if hook.attach_type == UPROBE and OVERRIDE_FLAG in hook.image.words:
         raise AttachProblem(
             f"program '{hook.image.name}' sets a return value, which an entry probe has not",

@@ -27,7 +27,8 @@ def check_reachable(pid: int, instead: str) -> None:
     tracer = status.get("TracerPid", "0").strip()
     if tracer not in ("0", ""):
         raise TargetProblem(
-            f"another tracer is attached to {pid}: process {tracer}", hint=f"end it first, or {instead} later"
+            f"another tracer is attached to {pid}: process {tracer}",
+            hint=f"end it first, or use {instead} later",
         )
     if status.get("Seccomp", "0").strip() == "2":
         raise TargetProblem(

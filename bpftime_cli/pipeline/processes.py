@@ -289,8 +289,10 @@ class Processes:
 
     def cancel(self) -> None:
         """End a launched program that has not been let go yet: nothing of it runs."""
-        if any(t.is_child and not t.gone and (t.knock or is_held(t.target)) for t in self.traced):
-            self._kill_child()
+        for traced in self.traced:
+            if traced.is_child and not traced.gone and (traced.knock or is_held(traced.target)):
+                self._kill_child()
+                traced.gone = True  # it dies as soon as we let it go: there is nothing to take out
 
     def _kill_child(self) -> None:
         """End a launched program of which nothing has run, or that we hold."""
