@@ -11,16 +11,18 @@ from itertools import count
 from attachers.base import unknown_link
 from attachers.inject.visit import Visitor
 from attachers.interceptor import table
-from attachers.interceptor.hooks import Hook, Hooks
+from attachers.interceptor.hooks import Hooks
 from attachers.interceptor.loads import loads_pass
 from attachers.interceptor.plan import InterceptorPlan, PlannedHook
 from attachers.interceptor.planner import HookPlanner
+from attachers.patch.grace import wait_outside
 from attachers.patch.plan import AttachPlan, Probe, When
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher
 from runtime.errors import AttachProblem, TargetProblem
 from runtime.shm.session import Session
 
+PATIENCE = 2.0  # seconds for all threads to be seen outside of Frida's code
 TRIED_ELSEWHERE = (28, 95)  # no room for a jump, not possible in place: another backend may do it
 
 
@@ -65,8 +67,7 @@ class InterceptorAttacher(FunctionAttacher):
         placed = {next(self._numbers): hook for hook in plan.hooks}
         # The table first: whoever comes meanwhile learns whose the code is.
         entries = dict(zip(placed, table.enter(self.target, plan.hooks), strict=True))
-        rows = [Hook(n, h.probe.at, h.adapter, h.way) for n, h in placed.items()]
-        failed = self._hooks.add(rows)
+        failed = self._hooks.add(placed)
         for number, hook in placed.items():
             now = self.target.memory.read(hook.at, 8)
             if number in failed or now[:1] != b"\xe9":
@@ -107,7 +108,11 @@ class InterceptorAttacher(FunctionAttacher):
     def _unhook(self, numbers: list[int]) -> None:
         if self._hooks is None or not numbers:
             return
+        kept = {hook.at for number, hook in self._placed.items() if number not in numbers}
+        leaving = {self._placed[number].at for number in numbers} - kept
         try:
+            self._hooks.restore(leaving)
+            wait_outside(self.target, PATIENCE)
             self._hooks.remove(numbers)
         except TargetProblem:
             if self.target.is_alive:

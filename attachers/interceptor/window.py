@@ -16,6 +16,7 @@ from attachers.patch.site import boundary
 from runtime.errors import AttachProblem
 
 JUMP = 5
+LINE = 64  # two bytes in one of them are changed at once
 # Below rsp; or below rbp in a function that makes no room by moving rsp, as one without calls need not.
 _BELOW_STACK = re.compile(r"\[rsp[^]]* - ")
 _BELOW_FRAME = re.compile(r"\[rbp[^]]* - ")
@@ -35,6 +36,10 @@ def check_window(function: Function, probe: Probe, *, unwinds: bool, danger: str
     window = _window(function, probe.at)
     if window[0].base == "jmp":
         raise _refused(function, "it begins with a jump, and Frida would hook where that goes")
+    if window[0].address % LINE == LINE - 1:
+        raise AttachProblem(
+            f"{function.name}: its jump would cross a cache line", errno=28, hint="probe its caller"
+        )
     inside = {i.address for i in window[1:]} & function.targets
     if inside:
         raise _refused(

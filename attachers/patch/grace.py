@@ -43,6 +43,16 @@ def settle(target: Target, patience: float = PATIENCE) -> bool:
     return True
 
 
+def wait_outside(target: Target, patience: float) -> bool:
+    """Wait until every thread was seen blocked outside our code, or has run long enough to have left any."""
+    watch = _Watch(target, [])
+    deadline = time.monotonic() + patience
+    while not watch.is_over and time.monotonic() < deadline:
+        time.sleep(0.001)
+        watch.look()
+    return watch.is_over
+
+
 class _Watch:
     """Threads that may stand in holes (`near_holes`) or in thunks (`in_thunks`): tid → CPU ns to reach."""
 

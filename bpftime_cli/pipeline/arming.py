@@ -68,6 +68,11 @@ class Arming:
         self._report_refused(plan.refused, spans)
         return len(spans) - len(plan.refused)
 
+    def _more(self, reasons: Counter[int]) -> str:
+        """Return what to do about places that were left out."""
+        may = self.config.backend != "frida" and (reasons[28] or reasons[95])
+        return "-v lists them" + (", --backend frida can probe most of them" if may else "")
+
     def _tell_of_frida(self, plan: AttachPlan) -> None:
         """Say once what goes another way than the usual one: it costs a hundred times as much."""
         hooks = plan.hooks if isinstance(plan, InterceptorPlan) else []
@@ -148,7 +153,7 @@ class Arming:
             return
         reasons = Counter(problem.errno for problem in refused.values())
         text = ", ".join(f"{n} {REASONS.get(e, f'gave error {e}')}" for e, n in reasons.items())
-        self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint="-v lists them")])
+        self.console.warn([Problem(f"skipped {len(refused)} places: {text}", hint=self._more(reasons))])
 
 
 def _name(place: Probe) -> str:
