@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import TargetProblem
 
+LEAVING = 1.0  # seconds
 UNLOADED = 0.3  # seconds: a thread that stays inside a function with a return probe keeps Frida waiting
 
 
@@ -23,9 +25,13 @@ def check_reachable(pid: int, instead: str) -> None:
     Raises:
         TargetProblem: it has ended, is traced by somebody else, or filters system calls.
     """
+    deadline = time.monotonic() + LEAVING
     status = _status(pid)
+    while status.get("TracerPid", "0").strip() != "0" and time.monotonic() < deadline:
+        time.sleep(0.01)  # a Frida that leaves traces for a moment
+        status = _status(pid)
     tracer = status.get("TracerPid", "0").strip()
-    if tracer not in ("0", ""):
+    if tracer != "0":
         raise TargetProblem(
             f"another tracer is attached to {pid}: process {tracer}",
             hint=f"end it first, or use {instead} later",

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from attachers.inject.borrow import threads
 from attachers.inject.device import Script
 from attachers.interceptor.plan import PlannedHook
 from attachers.interceptor.standstill import standing_still
@@ -47,9 +48,6 @@ function putBack(place) {
 }
 syscall(MEMBARRIER, REGISTER, 0);
 rpc.exports = {
-  threads() {
-    return Process.enumerateThreads().map((thread) => thread.id);
-  },
   add(rows) {
     const failed = [];
     for (const [id, at, adapter, way, place, code] of rows) {
@@ -95,7 +93,10 @@ class Hooks:
             TargetProblem: it cannot come into this process.
         """
         self.pid = pid
+        # Frida's own list of threads comes by ptrace and has been seen to hang: its threads are the new ones.
+        before = frozenset(threads(pid))
         self._script = Script(pid, SOURCE, INSTEAD)
+        self._fridas = frozenset(threads(pid)) - before
 
     def add(self, hooks: Mapping[int, PlannedHook]) -> dict[int, str]:
         """Hook adapters on by numbers of ours; returns those that Interceptor refuses, with its words.
@@ -106,7 +107,7 @@ class Hooks:
         """
         windows = [(h.at, h.at + h.overwritten) for h in hooks.values()]
         call = _Call(self._script, "add", [_row(*item) for item in hooks.items()])
-        with standing_still(self.pid, lambda: list(self._script.call("threads")), windows):
+        with standing_still(self.pid, self._fridas, windows):
             call.start()
             call.join(STILL)
         return {number: str(text) for number, text in call.result()}

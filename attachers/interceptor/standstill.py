@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from attachers.inject.borrow import EINTR_CALLS, resumed, threads
 from attachers.inject.ptrace import Tracee
@@ -22,17 +22,16 @@ Ranges = list[tuple[int, int]]
 
 
 @contextlib.contextmanager
-def standing_still(pid: int, own_threads: Callable[[], list[int]], ranges: Ranges) -> Iterator[None]:
-    """Stop the program's own threads for the length of the block, none of them inside one of `ranges`.
+def standing_still(pid: int, besides: frozenset[int], ranges: Ranges) -> Iterator[None]:
+    """Stop a program's threads for the length of the block, none of them inside one of `ranges`.
 
-    `own_threads` gives their ids without Frida's, which go on. It is asked before anything stands still.
+    `besides` are those that go on: Frida's.
 
     Raises:
         AttachProblem: a thread stays where code is to change (11).
     """
     stopped: dict[int, Tracee] = {}
-    others = set(threads(pid))
-    others -= set(own_threads())
+    others = set(besides)
     try:
         while True:
             new = [tid for tid in threads(pid) if tid not in stopped and tid not in others]

@@ -184,7 +184,7 @@ def test_hooking_and_unhooking_under_threads_that_never_pause() -> None:
             assert script.arm() == 1
             before = script.total("@")
             until(lambda seen=before: script.total("@") > seen)
-            attacher.detach_all()
+            attacher.detach_by_id(1)
             assert target.process.poll() is None
         script.close()
         target.process.send_signal(signal.SIGKILL)
