@@ -16,7 +16,7 @@ from typing import Any
 from runtime.errors import TargetProblem
 
 LEAVING = 1.0  # seconds
-UNLOADED = 0.3  # seconds: a thread that stays inside a function with a return probe keeps Frida waiting
+UNLOADED = 5.0  # seconds
 
 
 def check_reachable(pid: int, instead: str) -> None:
@@ -111,24 +111,27 @@ class Script:
         with _failures(f"Frida in {self.pid} did not carry out '{name}'", self._hint):
             return getattr(self._script.exports_sync, name)(*arguments)
 
-    def close(self) -> bool:
+    def close(self, *, stays: bool) -> bool:
         """Unload the script and leave; returns whether all of Frida is out.
 
-        It is not while a thread is inside a function with a return probe, or has left one by longjmp: Frida
-        keeps what that thread would return to, and goes when it has.
+        `stays`: a thread is inside a function with a return probe, or has left one by longjmp. Frida would
+        wait for its return, and take away what it returns to when we end; so it is left there for good.
         """
         limit = self._frida.Cancellable()
         timer = threading.Timer(UNLOADED, limit.cancel)
         timer.start()
         try:
             with _failures("", ""), limit:
-                self._script.unload()
+                if stays:
+                    self._script.eternalize()
+                else:
+                    self._script.unload()
                 self._session.detach()
         except TargetProblem:
             return False
         finally:
             timer.cancel()
-        return True
+        return not stays
 
 
 def _ignore(*_: object) -> None:

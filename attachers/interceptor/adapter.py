@@ -63,6 +63,18 @@ def emit_adapter(code: Code, moment: Moment, run: Run) -> None:
     code.raw(b"\xc3")
 
 
+def emit_guard(code: Code, counter: int) -> tuple[int, int]:
+    """Append what counts the calls on Interceptor's stack; returns the addresses for enter and leave.
+
+    `counter`: the address of a u64 in the target.
+    """
+    addresses = []
+    for operation in (b"\xf0\x49\xff\x03", b"\xf0\x49\xff\x0b"):  # lock inc qword [r11]; lock dec …
+        addresses.append(code.here)
+        code.raw(b"\x49\xbb" + struct.pack("<Q", counter) + operation + b"\xc3")
+    return addresses[0], addresses[1]
+
+
 def emit_replacement(code: Code, when: When, run: Run, window: list[Instruction]) -> None:
     """Append what takes a function's place while its program decides whether it runs.
 

@@ -34,6 +34,7 @@ class InterceptorAttacher(FunctionAttacher):
         self._hooks: Hooks | None = None
         self._numbers = count(1)
         self._placed: dict[int, PlannedHook] = {}
+        self._inside = 0
 
     def plan(self, probes: Iterable[Probe]) -> InterceptorPlan:
         """Return what would be hooked; nothing is changed."""
@@ -44,7 +45,7 @@ class InterceptorAttacher(FunctionAttacher):
 
     def _plan_hooks(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
         placed = list(self._placed.values())
-        HookPlanner(self.target, self.session, self.swap, placed).plan(plan, probes)
+        HookPlanner(self.target, self.session, self.swap, placed, self._counter).plan(plan, probes)
 
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out: jumps first, then hooks.
@@ -120,10 +121,22 @@ class InterceptorAttacher(FunctionAttacher):
         for number in numbers:
             del self._placed[number]
 
+    @property
+    def _counter(self) -> int:
+        """Return where in the region the calls on Interceptor's stack are counted."""
+        if not self._inside:
+            self._inside = self.session.region.allocate(8)
+        return self._inside
+
     def close(self) -> None:
-        """Let Frida go; what it has hooked is as it was."""
+        """Let Frida go; what it has hooked is as it was.
+
+        Its code stays where a call has yet to return through it, or never will.
+        """
         if self._hooks is not None:
-            self._hooks.close()
+            buffer = self.session.region.buffer
+            inside = int.from_bytes(buffer[self._counter : self._counter + 8], "little")
+            self._hooks.close(stays=inside != 0)
             self._hooks = None
 
 

@@ -29,6 +29,7 @@ const replace = (at, run) => {
   Interceptor.replace(at, run);
   return { detach: () => Interceptor.revert(at) };
 };
+const counted = (at, enter, left) => Interceptor.attach(at, { onEnter: enter, onLeave: left });
 const WAYS = [probe, leave, replace];
 const syscall = new NativeFunction(Module.getGlobalExportByName('syscall'), 'long', ['long', 'long', 'long']);
 const [MEMBARRIER, SYNC_CORE, REGISTER] = [324, 1 << 5, 1 << 6];
@@ -50,9 +51,11 @@ syscall(MEMBARRIER, REGISTER, 0);
 rpc.exports = {
   add(rows) {
     const failed = [];
-    for (const [id, at, adapter, way, place, code] of rows) {
+    for (const [id, at, adapter, way, place, code, enter, left] of rows) {
       try {
-        hooks.set(id, WAYS[way](ptr(at), ptr(adapter)));
+        const parts = way === 0 ? [] : [counted(ptr(at), ptr(enter), ptr(left))];
+        parts.push(WAYS[way](ptr(at), ptr(adapter)));
+        hooks.set(id, { detach: () => parts.forEach((part) => part.detach()) });
         originals.set(place, code);
       } catch (error) {
         failed.push([id, error.message]);
@@ -128,14 +131,22 @@ class Hooks:
         """
         self._script.call("remove", list(numbers))
 
-    def close(self) -> bool:
-        """Take everything out; returns whether Frida has left the process."""
-        return self._script.close()
+    def close(self, *, stays: bool) -> bool:
+        """Take everything out; returns whether Frida has left the process. `stays`: it may not yet."""
+        return self._script.close(stays=stays)
 
 
 def _row(number: int, hook: PlannedHook) -> list[object]:
     code = list(hook.original[: hook.overwritten])
-    return [number, hex(hook.probe.at), hex(hook.adapter), int(hook.way), hex(hook.at), code]
+    return [
+        number,
+        hex(hook.probe.at),
+        hex(hook.adapter),
+        int(hook.way),
+        hex(hook.at),
+        code,
+        *map(hex, hook.guard),
+    ]
 
 
 class _Call(threading.Thread):

@@ -30,6 +30,7 @@ class PlannedHook:
     window: tuple[Instruction, ...]
     original: bytes
     way: Way
+    guard: tuple[int, int] = (0, 0)  # what counts its calls in and out, where return addresses are replaced
 
     @property
     def at(self) -> int:

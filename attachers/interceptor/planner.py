@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from attachers.interceptor.adapter import emit_adapter, emit_replacement
+from attachers.interceptor.adapter import emit_adapter, emit_guard, emit_replacement
 from attachers.interceptor.dangers import danger_of_swaps, may_unwind
 from attachers.interceptor.plan import InterceptorPlan, PlannedHook, Way
 from attachers.interceptor.window import check_window
@@ -32,12 +32,14 @@ class HookPlanner:
     """Plans hooks for one process and session.
 
     `swap`: replaced return addresses are allowed everywhere. `placed`: what this tracer has hooked there.
+    `counter`: where in the session's region calls on Interceptor's stack are counted.
     """
 
     target: Target
     session: Session
     swap: bool
     placed: list[PlannedHook]
+    counter: int
 
     def plan(self, plan: InterceptorPlan, probes: list[Probe]) -> None:
         """Add hooks for these probes to a plan."""
@@ -152,8 +154,10 @@ class HookPlanner:
             code.raw(b"\xcc" * (-code.here % image.align))
             entries[sha] = code.here
             code.raw(link(image, code.here, lambda symbol: self.target.resolve(self.session, symbol)))
+        guard = emit_guard(code, self.target.map_session(self.session) + self.counter)
         for hook in hooks:
-            _write_adapter(plan, code, entries[hook.probe.image.sha256], hook)
+            guarded = replace(hook, guard=guard)
+            _write_adapter(plan, code, entries[hook.probe.image.sha256], guarded)
         plan.chunks.append((start, bytes(code.bytes), code.here - arena.base))
         arena.used = code.here - arena.base
 
