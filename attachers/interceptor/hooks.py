@@ -10,7 +10,9 @@ that, as the agent does it (`runtime/agent/site.c`), also when the tracer was ki
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,6 +85,7 @@ rpc.exports = {
 };
 """
 INSTEAD = "--backend inline"
+LEAVING = 5.0  # seconds
 STILL = 1.0  # seconds: who needs a lock that a standing thread holds would wait for ever
 
 
@@ -133,7 +136,13 @@ class Hooks:
 
     def close(self, *, stays: bool) -> bool:
         """Take everything out; returns whether Frida has left the process. `stays`: it may not yet."""
-        return self._script.close(stays=stays)
+        left = self._script.close(stays=stays)
+        # Its threads go after that; a program that ends meanwhile may die of it.
+        deadline = time.monotonic() + LEAVING
+        with contextlib.suppress(OSError):  # the program has ended
+            while left and time.monotonic() < deadline and self._fridas & frozenset(threads(self.pid)):
+                time.sleep(0.002)
+        return left
 
 
 def _row(number: int, hook: PlannedHook) -> list[object]:
