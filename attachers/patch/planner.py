@@ -103,7 +103,8 @@ class Planner:
 
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         """Return the places of the probes of one module: as they were chosen before, or chosen now."""
-        in_use = any(module.contains(s.at) and _matters(s, probes) for s in self.target.sites)
+        ours = all(p.link == HOOK_LINK for p in probes)
+        in_use = not ours and any(module.contains(s.at) and _matters(s, probes) for s in self.target.sites)
         key = "" if in_use else kept.key_of(module, probes, self.swap, self.target.code_at)
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
         if known is not None and not self._are_taken(known):
@@ -114,7 +115,7 @@ class Planner:
         return outcomes
 
     def _are_taken(self, outcomes: list[Outcome]) -> bool:
-        """Return whether a choice of before needs padding that one of our own hooks has taken."""
+        """Return whether a choice of before needs padding that something has taken since."""
         holes = {s.hole for s in self.target.sites if s.state != SiteState.FREE and s.hole}
         return any(
             spot.place.hole in holes

@@ -165,22 +165,31 @@ class Follower:
         target.late = set()
 
     def watch(self, traced: Traced) -> None:
-        """Let a process tell us when it becomes another program."""
-        watch_execs(traced.target, self._all.session)
-        traced.target.refresh()
+        """Let a process tell us when it becomes another program, where that is wanted.
+
+        Behind the user's probes: those are chosen as they were in the program before.
+        """
+        if not self._all.config.follows or self._all.are_preloaded:
+            return
+        try:
+            traced.target.refresh()
+            watch_execs(traced.target, self._all.session)
+            traced.target.refresh()
+        except Problem as problem:
+            self._all.console.note(f"process {traced.target.pid} is not followed: {problem}", 1)
 
     def _arm(self, traced: Traced) -> int:
         """Probe what is there; returns how many places were armed."""
         try:
-            if self._all.config.follows and not self._all.are_preloaded:
-                self.watch(traced)
-            return self._all.arm(traced)
+            count = self._all.arm(traced)
         except Problem as problem:
+            count = 0
             if traced.is_followed:
                 self._all.console.note(f"process {traced.target.pid}: {problem}", 1)
             else:
                 self._all.console.warn([problem])
-        return 0
+        self.watch(traced)
+        return count
 
     # --- the agent preloaded ---
 

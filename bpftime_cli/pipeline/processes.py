@@ -90,9 +90,6 @@ class Processes:
             self._open_named(self.config.name)
         if self.config.command:
             self._launch()
-        if self.config.follows and not self.are_preloaded:
-            for traced in self.traced:
-                self.follower.watch(traced)
 
     def _open_running(self, pid: int) -> Target:
         """Bring the agent into a running process: our visit first, Frida where that fails or is asked for."""
@@ -200,6 +197,7 @@ class Processes:
     def go(self) -> None:
         """Let the launched program run; later requests visit it."""
         for traced in self.traced:
+            self.follower.watch(traced)
             self.let_go(traced)
         if self._waiting is None:
             return
