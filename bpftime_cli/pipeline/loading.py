@@ -228,6 +228,7 @@ class Foreground:
             raise Problems(problems) if len(problems) > 1 else problems[0]
         self.console.warn(problems)
         self.processes.arm = self._follow
+        self.processes.watch()
         if not self.config.quiet:
             self.console.note(f"Attached {self.count} {'probe' if self.count == 1 else 'probes'}")
         self.processes.go()

@@ -194,10 +194,14 @@ class Processes:
         if not is_held(traced.target):
             loader_is_done(traced.target, outside(traced.knock)[1] if traced.knock else 0)
 
+    def watch(self) -> None:
+        """Let the processes tell us when they become other programs; all probes are armed by now."""
+        for traced in self.traced:
+            self.follower.watch(traced)
+
     def go(self) -> None:
         """Let the launched program run; later requests visit it."""
         for traced in self.traced:
-            self.follower.watch(traced)
             self.let_go(traced)
         if self._waiting is None:
             return

@@ -115,6 +115,7 @@ class Trace:
                 self.processes.detach()
                 return 0
             self._leave_if_told()
+            self.processes.watch()
             self._announce(count)
             self.processes.go()
             self._loop(only_begin=self._ends_by_itself(script))
