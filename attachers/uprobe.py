@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,6 +62,7 @@ class FunctionAttacher(Attacher):
     def __init__(self, target: Target, session: Session, *, swap: bool = False) -> None:
         super().__init__()
         self.swap = swap
+        self.tick: Callable[[], object] | None = None  # called after each probe that was looked at
         self.target = target
         self.session = session
         self._links: set[int] = set()
@@ -128,7 +129,7 @@ class FunctionAttacher(Attacher):
 
     def plan(self, probes: Iterable[Probe]) -> AttachPlan:
         """Return what would be written for these probes; nothing is changed."""
-        return Planner(self.target, self.session, self.swap).plan(probes)
+        return Planner(self.target, self.session, self.swap, self.tick).plan(probes)
 
     def apply(self, plan: AttachPlan) -> None:
         """Carry a plan out; what turns out to be impossible moves to `plan.refused`."""

@@ -1,13 +1,14 @@
 """The two streams: data on stdout (or a file), talk on stderr; colour decided for each apart.
 
-The only door to rich, and only for tables; events never pass through it.
+The only door to rich, and only for progress; events never pass through it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,7 @@ from typing import BinaryIO
 from bpftime_cli import messages
 from runtime.errors import Problem
 
+MANY = 1000  # steps from which on a work may take long
 CHOICES = ("auto", "always", "never")
 
 
@@ -84,6 +86,20 @@ class Console:
 
     def _err_colour(self) -> bool:
         return wants_colour(self.colour, is_terminal=sys.stderr is not None and sys.stderr.isatty())
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[], object] | None]:
+        """Show how far a long work is, on a terminal, for many steps; gives what to call after each."""
+        if self.quiet or total < MANY or sys.stderr is None or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console as Terminal  # lazy: for long work only
+        from rich.progress import Progress
+
+        terminal = Terminal(stderr=True)
+        with Progress(console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table as data: two blanks between columns, nothing cut."""

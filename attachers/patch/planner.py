@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from attachers.patch import kept
@@ -41,11 +41,15 @@ STARTERS = frozenset(("_start", "__libc_start_main", "__libc_start_call_main"))
 
 @dataclass
 class Planner:
-    """Plans for one process and one session. `swap`: return addresses may be replaced if need be."""
+    """Plans for one process and one session.
+
+    `swap`: return addresses may be replaced if need be. `tick` is called after each probe that was looked at.
+    """
 
     target: Target
     session: Session
     swap: bool = False
+    tick: Callable[[], object] | None = None
     _holes: dict[int, Holes] = field(default_factory=dict)
     _functions: dict[int, Function] = field(default_factory=dict)
     _searched: set[int] = field(default_factory=set)
@@ -132,6 +136,8 @@ class Planner:
         for spot in chosen:
             sites = self._exit_sites if spot.is_late else self._entry_sites
             sites.add(spot.place.address)
+        if self.tick is not None:
+            self.tick()
         return chosen
 
     def _choose_with_more_holes(self, probe: Probe) -> list[Spot]:

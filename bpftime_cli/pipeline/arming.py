@@ -60,7 +60,8 @@ class Arming:
         probes, spans = self._places(traced)
         if not probes:
             return 0
-        plan = traced.attacher.plan(probes)
+        with self.console.progress("looking for room", len(probes)) as traced.attacher.tick:
+            plan = traced.attacher.plan(probes)
         self._tell_of_frida(plan)
         if self.config.dry_run or self.config.verbose > 1:
             self.console.note(explain(plan) if self.config.verbose else str(plan))

@@ -22,6 +22,7 @@ _SYM = struct.Struct("<IBBHQQ")
 MACHINE_X86_64 = 62
 FUNC, IFUNC, OBJECT, NOTYPE = 2, 10, 1, 0
 MAX_BYTES = 4 << 30
+MOST_VERSIONS = 0x7FFF  # their numbers have 15 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +229,17 @@ class ElfFile:
         """Return the version index of each dynamic symbol and the defined versions' names (LSB)."""
         table = next((s for s in self.sections if s.kind == 0x6FFFFFFF), None)
         defined = next((s for s in self.sections if s.kind == 0x6FFFFFFD), None)
-        if not table or not defined:
+        if not table or not defined or defined.link >= len(self.sections):
             return [], {}
         content = self.content(table)
         names: dict[int, str] = {}
         at, strings = defined.offset, self.sections[defined.link].offset
-        for _ in range(defined.info):
+        for _ in range(min(defined.info, MOST_VERSIONS)):
             if at + 20 > len(self.data):
                 break
             _, _, number, _, _, aux, step = struct.unpack_from("<HHHHIII", self.data, at)
-            names[number & 0x7FFF] = self._string(strings + struct.unpack_from("<I", self.data, at + aux)[0])
+            name = int.from_bytes(self.data[at + aux : at + aux + 4], "little")
+            names[number & 0x7FFF] = self._string(strings + name)
             at += step
         return [v[0] for v in struct.iter_unpack("<H", content[: len(content) & -2])], names
 

@@ -16,6 +16,7 @@ from runtime.symbols.functions import FunctionPoint, find
 from runtime.symbols.gotable import go_functions, is_go
 from runtime.symbols.modules import mapped_file, modules_of
 from runtime.symbols.ranges import ranges_of
+from tests.fuzz import symbols as fuzz
 from tests.tools.languages import go, has, picker, run, stripped, whole
 from tests.tools.target import build
 from tests.tools.tracing import Running
@@ -265,3 +266,8 @@ def test_a_file_without_section_headers_has_its_exported_functions(tmp_path: Pat
     cut.write_bytes(data)
     assert starts(cut, "qsort") == starts(library, "qsort")
     assert ElfFile(cut).functions
+
+
+def test_damaged_files_raise_problems_only() -> None:
+    """A file may be anything: `python -m tests.fuzz symbols` goes on for longer."""
+    assert "files" in fuzz.run(2.0, 20261)
