@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +35,35 @@ def wants_colour(choice: str, *, is_terminal: bool) -> bool:
 def standard_output() -> BinaryIO:
     """Return the stream for data; a void where we were started with stdout closed."""
     return sys.stdout.buffer if sys.stdout is not None else Path(os.devnull).open("wb")
+
+
+class _Bar:
+    """A bar that appears with the first step: work that turns out to be none shows nothing."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total = what, total
+        self._advance: Callable[[], None] | None = None
+        self._stack = ExitStack()
+
+    def advance(self) -> None:
+        """Count one step."""
+        if self._advance is None:
+            self._advance = self._shown()
+        self._advance()
+
+    def _shown(self) -> Callable[[], None]:
+        from rich.console import Console as Terminal  # lazy: for long work only
+        from rich.progress import Progress
+
+        terminal = Terminal(stderr=True)
+        progress = Progress(console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False)
+        bar = self._stack.enter_context(progress)
+        task = bar.add_task(self._what, total=self._total)
+        return lambda: bar.advance(task)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._stack.close()
 
 
 @dataclass
@@ -93,13 +122,11 @@ class Console:
         if self.quiet or total < MANY or sys.stderr is None or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console as Terminal  # lazy: for long work only
-        from rich.progress import Progress
-
-        terminal = Terminal(stderr=True)
-        with Progress(console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
+        bar = _Bar(what, total)
+        try:
+            yield bar.advance
+        finally:
+            bar.close()
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table as data: two blanks between columns, nothing cut."""

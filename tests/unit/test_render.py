@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from bpftime_cli.console import Console
 from bpftime_cli.messages import Message, report, show
 from bpftime_cli.render import FORMATS, Style
 from bpftime_cli.render.text import bar_length
@@ -97,3 +99,10 @@ def test_at_most_ten_errors_are_shown() -> None:
     text = report(Problems([Problem(f"number {i}") for i in range(14)]), [Problem("odd")])
     assert text.count("ERROR") == 10
     assert text.endswith("… 4 more\nWARNING: odd\n")
+
+
+def test_progress_is_for_terminals_alone() -> None:
+    """A pipe gets no control bytes, and short work shows no bar."""
+    console = Console(io.BytesIO())
+    with console.progress("looking", 5000) as tick:
+        assert tick is None
