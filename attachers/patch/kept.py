@@ -40,12 +40,15 @@ def _planner_version() -> str:
     return digest.hexdigest()
 
 
-def key_of(module: Module, probes: list[Probe], swap: bool, read: ReadCode) -> str:
-    """Name a set of probes on one file with the code they find there; empty where it has no build-id."""
+def key_of(module: Module, probes: list[Probe], under: tuple[object, ...], read: ReadCode) -> str:
+    """Name a set of probes on one file with the code they find there; empty where it has no build-id.
+
+    `under`: what else the choice depends on.
+    """
     build_id = module.elf.build_id
     if not build_id:
         return ""
-    digest = hashlib.sha256(f"{_planner_version()} {build_id} {swap}\n".encode())
+    digest = hashlib.sha256(f"{_planner_version()} {build_id} {under}\n".encode())
     for p in probes:
         start = p.address - module.bias
         digest.update(f"{start:x} {p.size} {p.at - p.address} {p.when.value} {p.name}\n".encode())

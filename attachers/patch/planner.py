@@ -23,7 +23,7 @@ from attachers.patch.site import choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import KEPT, Moment
 from attachers.patch.write import Writer
-from attachers.target import SiteEntry, Target
+from attachers.target import Target
 from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem
 from runtime.shm.session import Session
@@ -107,9 +107,12 @@ class Planner:
 
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         """Return the places of the probes of one module: as they were chosen before, or chosen now."""
+        sites = [s for s in self.target.sites if s.state != SiteState.FREE and module.contains(s.at)]
         ours = all(p.link == HOOK_LINK for p in probes)
-        in_use = not ours and any(module.contains(s.at) and _matters(s, probes) for s in self.target.sites)
-        key = "" if in_use else kept.key_of(module, probes, self.swap, self.target.code_at)
+        in_use = not ours and any(s.link != HOOK_LINK for s in sites)
+        # Our own hooks are the same in every process of a program, so choices beside them are kept as well.
+        beside = () if ours else tuple(sorted((s.at - module.bias, s.hole and s.hole - module.bias) for s in sites))
+        key = "" if in_use else kept.key_of(module, probes, (self.swap, beside), self.target.code_at)
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
         if known is not None and not self._are_taken(known):
             return known
@@ -119,14 +122,10 @@ class Planner:
         return outcomes
 
     def _are_taken(self, outcomes: list[Outcome]) -> bool:
-        """Return whether a choice of before needs padding that something has taken since."""
-        holes = {s.hole for s in self.target.sites if s.state != SiteState.FREE and s.hole}
-        return any(
-            spot.place.hole in holes
-            for outcome in outcomes
-            if not isinstance(outcome, AttachProblem)
-            for spot in outcome
-        )
+        """Return whether a choice of before needs padding that another site has taken."""
+        users = {s.hole: s.at for s in self.target.sites if s.state != SiteState.FREE and s.hole}
+        spots = [s for outcome in outcomes if not isinstance(outcome, AttachProblem) for s in outcome]
+        return any(users.get(s.place.hole, s.place.address) != s.place.address for s in spots)
 
     def _outcome(self, probe: Probe) -> Outcome:
         try:
@@ -351,10 +350,3 @@ def _decision(probe: Probe, function: Function, holes: Holes) -> Spot:
     if function.name in STARTERS or (function.is_whole and not function.returns and not function.leaves):
         raise AttachProblem(f"{function.name} never returns: it cannot be overridden", errno=95)
     return Spot(probe, choose_entry(function, holes), Moment.ENTRY)
-
-
-def _matters(site: SiteEntry, probes: list[Probe]) -> bool:
-    """Return whether a site changes what may be chosen; our own hooks elsewhere only take padding."""
-    if site.link != HOOK_LINK:
-        return site.state != SiteState.FREE
-    return any(p.address <= site.at < p.address + p.size for p in probes)
