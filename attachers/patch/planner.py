@@ -111,7 +111,11 @@ class Planner:
         ours = all(p.link == HOOK_LINK for p in probes)
         in_use = not ours and any(s.link != HOOK_LINK for s in sites)
         # Our own hooks are the same in every process of a program, so choices beside them are kept as well.
-        beside = () if ours else tuple(sorted((s.at - module.bias, s.hole and s.hole - module.bias) for s in sites))
+        beside = (
+            ()
+            if ours
+            else tuple(sorted((s.at - module.bias, s.hole and s.hole - module.bias) for s in sites))
+        )
         key = "" if in_use else kept.key_of(module, probes, (self.swap, beside), self.target.code_at)
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
         if known is not None and not self._are_taken(known):
