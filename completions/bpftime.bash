@@ -133,6 +133,10 @@ _bpftime_choose() {
         _bpftime_words "ptrace frida preload" "$3"
         return
         ;;
+    load:--backend)
+        _bpftime_words "auto inline frida" "$3"
+        return
+        ;;
     load:--duration)
         _bpftime_value "" "$3"
         return
@@ -245,7 +249,7 @@ _bpftime_choose() {
     if [[ $3 == -* ]]; then
         case $1 in
         trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -v --verbose -d --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --follow --no-follow --pending --no-pending --wait-dlopen -h --help" "$3" ;;
-        load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
+        load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;
         list) _bpftime_words "-p --pid --links --processes --session -v --verbose -f --format -h --help" "$3" ;;

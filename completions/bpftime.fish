@@ -52,6 +52,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from load' -s q -l quiet -d 'No c
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l no-warnings -d 'No warnings.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -s v -l verbose -d 'Steps.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l inject -x -a 'ptrace frida preload' -d 'How the agent gets in: ptrace, frida (running process) or preload (launch).'
+complete -c bpftime -n '__fish_seen_subcommand_from load' -l backend -x -a 'auto inline frida' -d 'How functions are probed: inline, frida, or auto, Frida where a named one has no room.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l duration -x -d 'Stop after TIME: 500ms, 10s, 2m.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l exit-code -d 'End with the launched command\'s status.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l color -x -a 'auto always never' -d 'auto, always or never.'

@@ -8,6 +8,7 @@ import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.words import (
+    Backend,
     Colour,
     Follow,
     Format,
@@ -91,6 +92,7 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     no_warnings: NoWarnings = False,
     verbose: Verbose = 0,
     inject: Inject = "ptrace",
+    backend: Backend = "auto",
     duration: Duration = "",
     exit_code: ExitCode = False,
     colour: Colour = "auto",
@@ -105,9 +107,13 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.loading import load as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.sessions import session_name
+    from runtime.errors import UsageProblem
 
     check_format(form)
     check_choice("--inject", inject, ("ptrace", "frida", "preload"), "Invalid injector")
+    check_choice("--backend", backend, ("auto", "inline", "frida"), "Invalid backend")
+    if detached and backend == "frida":
+        raise UsageProblem("Frida's hooks end with the command that made them", hint="leave out --detached")
     check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(pid or ()))
@@ -121,6 +127,7 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
         quiet=quiet,
         verbose=verbose,
         inject=inject,
+        backend="inline" if detached else backend,
         duration=parse_duration(duration, "--duration"),
         exit_code=exit_code,
         colour=colour,

@@ -12,7 +12,6 @@ import typer
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.tracewords import (
     Arguments,
-    Backend,
     Buffering,
     Clear,
     Command,
@@ -34,7 +33,7 @@ from bpftime_cli.commands.tracewords import (
     Verbose,
     WaitDlopen,
 )
-from bpftime_cli.commands.words import Colour, Follow, Format, Name, NoWarnings, Pids, Quiet
+from bpftime_cli.commands.words import Backend, Colour, Follow, Format, Name, NoWarnings, Pids, Quiet
 from bpftime_cli.options import parse_duration, parse_fail_on
 
 if TYPE_CHECKING:

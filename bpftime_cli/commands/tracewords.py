@@ -48,14 +48,6 @@ Inject = Annotated[
         help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
     ),
 ]
-Backend = Annotated[
-    str,
-    typer.Option(
-        "--backend",
-        metavar="BACKEND",
-        help="How functions are probed: inline, frida, or auto, Frida where a named one has no room.",
-    ),
-]
 Duration = Annotated[
     str,
     typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),

@@ -52,3 +52,13 @@ def check_format(form: str) -> None:
     from bpftime_cli.options import check_choice  # lazy, as in the commands
 
     check_choice("-f", form, FORMATS, "Invalid output format")
+
+
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="BACKEND",
+        help="How functions are probed: inline, frida, or auto, Frida where a named one has no room.",
+    ),
+]

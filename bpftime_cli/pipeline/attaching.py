@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from attachers.base import UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, FunctionData
 from attachers.inject.visit import find_state
+from attachers.interceptor.plan import InterceptorPlan
 from attachers.patch.apply import remove
-from attachers.patch.cost import IN_PLACE, cost_of
+from attachers.patch.cost import HOOK, IN_PLACE, cost_of
 from attachers.patch.plan import Probe
 from attachers.resolve import find_modules
 from attachers.target import Target
@@ -141,15 +142,15 @@ class Attaching:
         self.id = session_id
         self.handlers = Handlers(loaded.session.region)
 
-    def attach(self, target: Target, name: str, place: Place, cookie: int = 0) -> tuple[int, str]:
-        """Hook one program into a process; returns the link's id and the place as text.
+    def attach(self, attacher: FunctionAttacher, name: str, place: Place, cookie: int = 0) -> tuple[int, str]:
+        """Hook one program into the attacher's process; returns the link's id and the place as text.
 
         Raises:
             AttachProblem: it cannot be placed there.
             TargetProblem: the process cannot be reached.
         """
+        target = attacher.target
         target.refresh()  # the sites of links made since
-        attacher = FunctionAttacher(target, self.loaded.session)
         image = self.loaded.programs.image(
             name, place.context, target.build_kind, returns=place.type == UREPLACE
         )
@@ -208,8 +209,10 @@ def _arm(attacher: FunctionAttacher, probes: list[Probe], link: int) -> _Armed:
     attacher.apply(plan)
     if link in plan.refused and planned == 1 and not refused:
         raise plan.refused[link]
-    cost = max((cost_of(spot) for spot, _, _ in plan.thunks), key=lambda c: c.ns, default=IN_PLACE)
-    return _Armed(planned, link in plan.refused, cost.number)
+    costs = [cost_of(spot) for spot, _, _ in plan.thunks]
+    if isinstance(plan, InterceptorPlan) and any(hook.probe.link == link for hook in plan.hooks):
+        costs.append(HOOK)
+    return _Armed(planned, link in plan.refused, max(costs, key=lambda c: c.ns, default=IN_PLACE).number)
 
 
 def _text(target: Target, place: Place) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from attachers.inject.visit import find_state
 from attachers.patch.apply import remove
 from attachers.target import Target
+from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import (
     Attaching,
@@ -130,7 +131,8 @@ def _attach_one(
     target = Target.open(pid)
     try:
         with session.folder.locked():
-            return attaching.attach(target, *what, cookie)[0]
+            attacher = FunctionAttacher(target, attaching.loaded.session)
+            return attaching.attach(attacher, *what, cookie)[0]
     finally:
         target.close()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.inject.visit import find_state
-from attachers.patch.cost import COSTS
+from attachers.patch.cost import COSTS, HOOK
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import WORDS, is_attached
 from bpftime_cli.pipeline.objects import CONTEXTS
@@ -209,7 +209,7 @@ def _link_rows(session: OpenSession, pids: tuple[int, ...]) -> list[Row]:
                 "program": names.get(link.program),
                 "type": _type(event) if event else None,
                 "target": _target(event.text) if event else None,
-                "backend": "inline",
+                "backend": "frida" if link.cost == HOOK.number else "inline",
                 "hits": None,
                 "ns": None,
                 "state": is_attached(link).name.lower(),

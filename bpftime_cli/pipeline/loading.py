@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
-from attachers.target import Target
+from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import Attaching, Place, place_of_section
 from bpftime_cli.pipeline.config import Config
@@ -120,14 +120,14 @@ def _places(source: Source, console: Console) -> dict[str, Place]:
 
 
 def arm(
-    attaching: Attaching, target: Target, places: dict[str, Place]
+    attaching: Attaching, attacher: FunctionAttacher, places: dict[str, Place]
 ) -> tuple[list[tuple[int, str, str]], list[Problem]]:
     """Attach programs to one process; returns links (id, place, program) and what could not be placed."""
     links: list[tuple[int, str, str]] = []
     problems: list[Problem] = []
     for name, where in places.items():
         try:
-            number, text = attaching.attach(target, name, where)
+            number, text = attaching.attach(attacher, name, where)
             links.append((number, text, name))
         except AttachProblem as problem:
             problems.append(problem)
@@ -161,7 +161,7 @@ def _arm_all(
         attaching = Attaching(loaded, session.id)
         with session.folder.locked():
             for traced in processes.traced:
-                armed, refused = arm(attaching, traced.target, places)
+                armed, refused = arm(attaching, traced.attacher, places)
                 links += armed
                 problems += refused
         processes.go()
@@ -241,7 +241,7 @@ class Foreground:
         """Attach what is not attached yet in a process; a fork child has all that its parent had."""
         placed = self._placed.setdefault(id(traced.target), set(self.places) if traced.seen else set())
         places = {name: where for name, where in self.places.items() if name not in placed}
-        links, refused = arm(self.attaching, traced.target, places)
+        links, refused = arm(self.attaching, traced.attacher, places)
         placed.update(name for _, _, name in links)
         traced.seen |= {m.start for m in traced.target.modules}
         return len(links), refused
