@@ -18,7 +18,7 @@ from attachers.patch.displace import Instruction
 from attachers.patch.plan import Probe
 from attachers.patch.site import Place
 from attachers.patch.spot import Spot
-from attachers.patch.thunk import Moment
+from attachers.patch.thunk import KEPT, Moment
 from runtime.agent.protocol import SiteKind
 from runtime.errors import AttachProblem
 from runtime.jit import cache as files
@@ -51,7 +51,8 @@ def key_of(module: Module, probes: list[Probe], under: tuple[object, ...], read:
     digest = hashlib.sha256(f"{_planner_version()} {build_id} {under}\n".encode())
     for p in probes:
         start = p.address - module.bias
-        digest.update(f"{start:x} {p.size} {p.at - p.address} {p.when.value} {p.name}\n".encode())
+        wants = sorted(word for word in p.image.words if word.startswith(KEPT))  # they need another thunk
+        digest.update(f"{start:x} {p.size} {p.at - p.address} {p.when.value} {p.name} {wants}\n".encode())
         digest.update(read(p.address, p.size))
     return digest.hexdigest()
 

@@ -68,3 +68,13 @@ def test_where_it_is_not_possible() -> None:
     assert done.returncode == 1
     assert b"cannot be kept until it returns" in done.stderr
     assert b"HINT: keep it in a map by tid" in done.stderr
+
+
+def test_where_a_plain_return_probe_was_before() -> None:
+    """A place that was chosen for a program without such wishes is not taken for one with them."""
+    for program in ("retval", "entry.arg5 + 10", "retval"):
+        done = bpftime(
+            "trace", "-q", "-e", f"uretprobe:plain:six {{ @ = sum({program}); }}", "--", str(build("plain")), "2",
+            stdin=b"\n\n",
+        )  # fmt: skip
+        assert f"@: {31 if program == 'retval' else 30}\n".encode() in done.stdout, done.stderr
