@@ -343,7 +343,10 @@ class Processes:
             return True
         status = collected.get(self.child)
         if status is None:
-            pid, status = os.waitpid(self.child, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.child, os.WNOHANG)
+            except ChildProcessError:  # somebody in this process was faster (Frida): the status is lost
+                pid, status = self.child, 0
             if not pid:
                 return False
         self.child_status = os.waitstatus_to_exitcode(status)
