@@ -12,7 +12,7 @@ from tests.bench.row import Row
 from tests.tools.target import build
 from tests.tools.tracing import Running, Tracer, counts, read_until
 
-RUNS = 7
+RUNS = 21
 OURS = (
     ("count() at an entry", "uprobe:bench:step { @ = count(); }", 4.0),
     ("count() at a return", "uretprobe:bench:step { @ = count(); }", 5.0),
