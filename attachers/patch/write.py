@@ -36,7 +36,8 @@ from runtime.jit.link import link, link_size
 from runtime.shm.session import Session
 from runtime.symbols.modules import Module
 
-THUNK_ROOM = 512  # more than any thunk needs without its programs' words
+LINE = 64  # bytes of a cache line: a thunk begins one, its head fills the one before
+THUNK_ROOM = 576  # more than any thunk needs without its programs' words
 RETS = (b"\xc3", b"\xc2", b"\xf3\xc3", b"\xf2\xc3")
 
 
@@ -199,7 +200,7 @@ class Writer:
 
     def _thunk(self, code: Code, spot: Spot, following: int, onward: int) -> tuple[int, int]:
         """Append one thunk with its head; returns where it starts and where one before it enters it."""
-        code.raw(b"\xcc" * (-code.here % 16))
+        code.raw(b"\xcc" * (-code.here % LINE))
         head = len(code.bytes)
         code.raw(bytes(protocol.THUNK.size))
         start = code.here

@@ -70,6 +70,7 @@ u64 serve_frames(const u8 *in, u64 bytes, u8 *out, u64 room, int *go);
 // site.c
 int sites_apply(const struct range *ranges, u32 n_ranges, struct site *sites, u32 n_sites, s32 *status);
 int sites_remove(const struct range *ranges, u32 n_ranges, const u32 *index, u32 n, s32 *status);
+int cores_sync(void); // serialise every core that runs this process: 0, or -errno where the kernel cannot
 // fault.c: install (1) or remove (0) the handler for guarded loads. Returns 0 or -errno.
 int fault_handler(int on);
 // clock.c: find __vdso_clock_gettime below the vDSO at `ehdr` (0: look it up nowhere).

@@ -226,23 +226,43 @@ static s32 do_write(struct bytes *in)
 	return change_code(want->at, in->left, 0);
 }
 
-// n × {u64 address of a jmp rel32 in an arena, its displacement aligned; u64 new target}: one store each.
+// A jump of 5 bytes in one aligned word: to `target`, or a no-op where that is what follows it.
+static u64 with_jump(u64 word, u64 at, u64 target)
+{
+	static const u8 NO_JUMP[5] = { 0x0f, 0x1f, 0x44, 0, 0 };
+	s32 distance = (s32)(target - (at + 5));
+	u8 *code = (u8 *)&word + (at & 7);
+
+	if (!distance) {
+		copy_bytes(code, NO_JUMP, sizeof NO_JUMP);
+		return word;
+	}
+	code[0] = 0xe9;
+	copy_bytes(code + 1, &distance, 4);
+	return word;
+}
+
+// n × {u64 address of a last jump in an arena, which lies in one aligned word; u64 new target}: one store each. A core
+// fetches an aligned word whole (AMD64 manual, vol. 2, 7.6.1; on Intel too where the barrier follows).
 static s32 do_relink(struct bytes *in)
 {
 	const u64 *one;
+	s32 err = 0;
 
-	while ((one = take(in, 16))) {
-		s32 err;
+	while (!err && (one = take(in, 16))) {
+		u64 *word = (u64 *)(one[0] & ~7ULL);
+		u8 first = *(u8 *)one[0];
 
-		if (!find_arena(one[0], 5) || ((one[0] + 1) & 3) || *(u8 *)one[0] != 0xe9)
+		if (!find_arena(one[0], 5) || (one[0] & 7) > 3 || (first != 0xe9 && first != 0x0f))
 			return -E_INVAL;
 		err = change_code(one[0], 5, 1);
 		if (err)
-			return err;
-		__atomic_store_n((s32 *)(one[0] + 1), (s32)(one[1] - (one[0] + 5)), __ATOMIC_RELEASE);
+			break;
+		__atomic_store_n(word, with_jump(*word, one[0], one[1]), __ATOMIC_RELEASE);
 		change_code(one[0], 5, 0);
 	}
-	return 0;
+	cores_sync();
+	return err;
 }
 
 // {u32 ranges, u32 items}, then ranges, then sites (APPLY) or indices (REMOVE). Reply: a status each.

@@ -13,7 +13,7 @@ static struct site *site_table(void)
 	return (void *)((u8 *)agent.state + STATE_SITES);
 }
 
-static int cores_sync(void)
+int cores_sync(void)
 {
 	return (int)sys(SYS_MEMBARRIER, MEMBARRIER_SYNC_CORE, 0);
 }
