@@ -92,7 +92,7 @@ class Code:
         self.bytes += b"\xe9" + self._relative(target, 5)
 
     def jump_aligned(self, target: int = 0) -> int:
-        """Append a jump that can be changed live: it lies in one aligned word of 8 bytes. Returns its address.
+        """Append a jump that can be changed live: it lies in one aligned word. Returns its address.
 
         `target` 0: what is appended next. That is a no-op of the jump's size: a processor foresees only a few
         branches in one cache line.
