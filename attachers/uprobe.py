@@ -136,7 +136,12 @@ class FunctionAttacher(Attacher):
         self._carry_out(plan)
 
     def _carry_out(self, plan: AttachPlan) -> AttachPlan:
-        """Carry a plan out; returns the one that could be, with the same refusals."""
+        """Carry a plan out; returns the one that could be, with the same refusals.
+
+        The session's memory is mapped even where no program uses it: by it others see whose the probes are,
+        and whether their session is over.
+        """
+        self.target.map_session(self.session)
         rest = plan
         while True:
             try:
