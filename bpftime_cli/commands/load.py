@@ -10,15 +10,19 @@ from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.words import (
     Backend,
     Colour,
+    Command,
+    Duration,
+    ExitCode,
     Follow,
     Format,
+    Inject,
     Name,
     NoWarnings,
     Pids,
     Quiet,
-    check_format,
+    check_choices,
 )
-from bpftime_cli.options import check_choice, parse_duration
+from bpftime_cli.options import parse_duration
 
 ObjectFile = Annotated[str, typer.Argument(metavar="OBJECT", help="eBPF object or C source.")]
 Into = Annotated[
@@ -31,9 +35,6 @@ Values = Annotated[
         "--set", metavar="NAME=VALUE", help="Set a global variable before loading.", show_default=False
     ),
 ]
-Command = Annotated[
-    str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
-]
 Detached = Annotated[
     bool, typer.Option("--detached", help="With a target: print ids and return.", show_default=False)
 ]
@@ -44,22 +45,6 @@ Events = Annotated[
     ),
 ]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Steps.", show_default=False)]
-Inject = Annotated[
-    str,
-    typer.Option(
-        "--inject",
-        metavar="HOW",
-        help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
-    ),
-]
-Duration = Annotated[
-    str,
-    typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),
-]
-ExitCode = Annotated[
-    bool,
-    typer.Option("--exit-code", help="End with the launched command's status.", show_default=False),
-]
 
 EXAMPLES = """Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed).
 
@@ -107,14 +92,9 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.loading import load as carry_out
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.sessions import session_name
-    from runtime.errors import UsageProblem
 
-    check_format(form)
-    check_choice("--inject", inject, ("ptrace", "frida", "preload"), "Invalid injector")
-    check_choice("--backend", backend, ("auto", "inline", "frida"), "Invalid backend")
-    if detached and backend == "frida":
-        raise UsageProblem("Frida's hooks end with the command that made them", hint="leave out --detached")
-    check_choice("--color", colour, ("auto", "always", "never"), "Invalid colour mode")
+    check_choices(form=form, inject=inject, backend=backend, colour=colour)
+    _check_lasting(backend, detached=detached)
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(pid or ()))
     _check_targets(command, launched, pids, name)
@@ -132,14 +112,20 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
         exit_code=exit_code,
         colour=colour,
     )
-    private = config.has_target and not detached
     request = LoadRequest(
         object_file,
         config,
-        session if private else session_name(session),
+        session if config.has_target and not detached else session_name(session),
         parse_values(values or []),
         detached,
         size,
         parse_values(event or [], "--event"),
     )
     return carry_out(request, Console(standard_output(), colour, quiet, not no_warnings, verbose))
+
+
+def _check_lasting(backend: str, *, detached: bool) -> None:
+    if detached and backend == "frida":
+        from runtime.errors import UsageProblem  # lazy, as in the command
+
+        raise UsageProblem("Frida's hooks end with the command that made them", hint="leave out --detached")

@@ -14,12 +14,8 @@ from bpftime_cli.commands.tracewords import (
     Arguments,
     Buffering,
     Clear,
-    Command,
     DryRun,
-    Duration,
-    ExitCode,
     FailOn,
-    Inject,
     Interval,
     MaxEvents,
     Output,
@@ -33,7 +29,21 @@ from bpftime_cli.commands.tracewords import (
     Verbose,
     WaitDlopen,
 )
-from bpftime_cli.commands.words import Backend, Colour, Follow, Format, Name, NoWarnings, Pids, Quiet
+from bpftime_cli.commands.words import (
+    Backend,
+    Colour,
+    Command,
+    Duration,
+    ExitCode,
+    Follow,
+    Format,
+    Inject,
+    Name,
+    NoWarnings,
+    Pids,
+    Quiet,
+    check_choices,
+)
 from bpftime_cli.options import parse_duration, parse_fail_on
 
 if TYPE_CHECKING:
@@ -94,13 +104,7 @@ def trace(
     return Trace(config, console).run()
 
 
-CHOICES = (
-    ("-f", "form", ("text", "json"), "Invalid output format"),
-    ("-B", "buffering", ("line", "full", "none"), "Invalid buffering mode"),
-    ("--inject", "inject", ("ptrace", "frida", "preload"), "Invalid injector"),
-    ("--backend", "backend", ("auto", "inline", "frida"), "Invalid backend"),
-    ("--color", "colour", ("auto", "always", "never"), "Invalid colour mode"),
-)
+CHECKED = ("form", "buffering", "inject", "backend", "colour")
 AS_GIVEN = (
     "output",
     "buffering",
@@ -125,7 +129,6 @@ AS_GIVEN = (
 
 def _config(ctx: typer.Context) -> Config:
     """Return the checked configuration; Typer keeps the values of all options by their parameters' names."""
-    from bpftime_cli.options import check_choice
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.stages import check_stages
@@ -135,8 +138,7 @@ def _config(ctx: typer.Context) -> Config:
     launched, named = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(values["pid"] or []))
     _check_targets(values["command"], launched, pids, values["name"])
-    for option, name, choices, text in CHOICES:
-        check_choice(option, values[name], choices, text)
+    check_choices(**{name: values[name] for name in CHECKED})
     return Config(
         program=program,
         file=file,

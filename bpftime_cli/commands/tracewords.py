@@ -18,9 +18,6 @@ Text = Annotated[
     list[str] | None,
     typer.Option("-e", metavar="TEXT", help="Program text; several are joined.", show_default=False),
 ]
-Command = Annotated[
-    str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
-]
 Output = Annotated[str, typer.Option("-o", metavar="FILE", help="Write data to FILE.", show_default=False)]
 Buffering = Annotated[str, typer.Option("-B", metavar="MODE", help="Output buffering: line, full or none.")]
 Verbose = Annotated[
@@ -40,18 +37,6 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)
 ]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Allow what changes the target.", show_default=False)]
-Inject = Annotated[
-    str,
-    typer.Option(
-        "--inject",
-        metavar="HOW",
-        help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
-    ),
-]
-Duration = Annotated[
-    str,
-    typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),
-]
 MaxEvents = Annotated[
     int,
     typer.Option("--max-events", min=0, metavar="N", help="Stop after N printed events.", show_default=False),
@@ -61,9 +46,6 @@ Interval = Annotated[
     typer.Option("-i", "--interval", metavar="TIME", help="Print all maps every TIME.", show_default=False),
 ]
 Clear = Annotated[bool, typer.Option("--clear", help="With -i: from zero each time.", show_default=False)]
-ExitCode = Annotated[
-    bool, typer.Option("--exit-code", help="End with the launched command's status.", show_default=False)
-]
 FailOn = Annotated[
     str,
     typer.Option(

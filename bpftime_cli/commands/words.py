@@ -40,20 +40,6 @@ Follow = Annotated[
         show_default=False,
     ),
 ]
-FORMATS = ("text", "json")
-
-
-def check_format(form: str) -> None:
-    """Refuse an output format that does not exist.
-
-    Raises:
-        UsageProblem: with the list of formats.
-    """
-    from bpftime_cli.options import check_choice  # lazy, as in the commands
-
-    check_choice("-f", form, FORMATS, "Invalid output format")
-
-
 Backend = Annotated[
     str,
     typer.Option(
@@ -62,3 +48,51 @@ Backend = Annotated[
         help="How functions are probed: inline, frida, or auto, Frida where a named one has no room.",
     ),
 ]
+Command = Annotated[
+    str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
+]
+Inject = Annotated[
+    str,
+    typer.Option(
+        "--inject",
+        metavar="HOW",
+        help="How the agent gets in: ptrace, frida (running process) or preload (launch).",
+    ),
+]
+Duration = Annotated[
+    str,
+    typer.Option("--duration", metavar="TIME", help="Stop after TIME: 500ms, 10s, 2m.", show_default=False),
+]
+ExitCode = Annotated[
+    bool, typer.Option("--exit-code", help="End with the launched command's status.", show_default=False)
+]
+FORMATS = ("text", "json")
+CHOICES = {
+    "form": ("-f", FORMATS, "Invalid output format"),
+    "buffering": ("-B", ("line", "full", "none"), "Invalid buffering mode"),
+    "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
+    "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
+    "colour": ("--color", ("auto", "always", "never"), "Invalid colour mode"),
+}  # parameter → option, what it takes, what a wrong one is called
+
+
+def check_choices(**given: str) -> None:
+    """Refuse values that do not exist; `given` are parameters by their names in `CHOICES`.
+
+    Raises:
+        UsageProblem: with the list of what there is.
+    """
+    from bpftime_cli.options import check_choice  # lazy, as in the commands
+
+    for name, value in given.items():
+        option, choices, text = CHOICES[name]
+        check_choice(option, value, choices, text)
+
+
+def check_format(form: str) -> None:
+    """Refuse an output format that does not exist.
+
+    Raises:
+        UsageProblem: with the list of formats.
+    """
+    check_choices(form=form)
