@@ -17,11 +17,12 @@ from attachers.patch.thunk import (
     Stack,
     emit_call,
     emit_onward,
+    set_result,
     undo_walk,
 )
 
 TEST_R11 = b"\x4d\x85\xdb"  # test r11, r11
-JZ, JNZ = b"\x0f\x84", b"\x0f\x85"
+JNZ = b"\x0f\x85"
 
 
 def emit_override(code: Code, place: Place, run: Run, landing: int) -> tuple[int, int]:
@@ -57,13 +58,7 @@ def emit_replace(code: Code, place: Place, run: Run, landing: int) -> tuple[int,
     stack = Stack(code, place, Moment.ENTRY)
     stack.push("r11")
     emit_call(stack, run)
-    words = run.image.words
-    if OVERRIDE_FLAG in words:
-        code.load_stack("r11", 8 * words.index(OVERRIDE_FLAG))
-        code.raw(TEST_R11 + JZ + bytes(4))
-        skip = len(code.bytes)
-        code.load_stack("rax", 8 * words.index(OVERRIDE_VALUE))
-        code.set_jump(skip)
+    set_result(code, run)
     _drop(stack)
     _leave(code, place, landing)
     return emit_onward(code, place, 0)

@@ -145,15 +145,17 @@ def emit_in(stack: Stack, runs: list[Run]) -> None:
 def _emit_run(stack: Stack, run: Run) -> None:
     before = stack.depth
     emit_call(stack, run)
-    if stack.moment is Moment.EXIT and OVERRIDE_FLAG in run.image.words:
-        _set_result(stack.code, run)
+    if stack.moment is Moment.EXIT:
+        set_result(stack.code, run)
     stack.code.move_stack_pointer(stack.depth - before)
     stack.depth = before
 
 
-def _set_result(code: Code, run: Run) -> None:
-    """Append: where the program has set a return value, it becomes the function's."""
+def set_result(code: Code, run: Run) -> None:
+    """Append: where the program has set a return value, it becomes the function's; its words are on top."""
     words = run.image.words
+    if OVERRIDE_FLAG not in words:
+        return
     code.load_stack("r11", 8 * words.index(OVERRIDE_FLAG))
     code.raw(b"\x4d\x85\xdb\x0f\x84" + bytes(4))  # test r11, r11; jz behind
     skip = len(code.bytes)
