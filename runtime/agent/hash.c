@@ -324,6 +324,22 @@ HELPER u64 hash_index(struct map *map, const void *key)
 }
 
 // First entry in chain order after `at` (FREE_END: from the start), FREE_END at the end.
+// First entry of a bucket, FREE_END where it is empty.
+HELPER u64 hash_first(struct map *map, u32 bucket)
+{
+	u32 first = (u32)__atomic_load_n(bucket_of(map, bucket), __ATOMIC_ACQUIRE);
+
+	return first < map->max_entries ? first : FREE_END;
+}
+
+// The entry behind one in its chain, FREE_END at the end.
+HELPER u64 hash_after(struct map *map, u64 at)
+{
+	u32 next = __atomic_load_n(&entry_at(map, (u32)at)->next, __ATOMIC_ACQUIRE);
+
+	return next < map->max_entries ? next : FREE_END;
+}
+
 HELPER u64 hash_next(struct map *map, u64 at)
 {
 	u32 bucket = 0, next;

@@ -10,6 +10,8 @@ HELPER s64 thread_delete_any(struct map *map, const void *key);
 HELPER u64 thread_next(struct map *map, u64 at);
 HELPER void *thread_key_at(struct map *map, u64 at);
 HELPER s64 thread_reset(struct map *map, u64 values);
+HELPER u64 hash_first(struct map *map, u32 bucket);
+HELPER u64 hash_after(struct map *map, u64 at);
 HELPER u64 hash_next(struct map *map, u64 at);
 HELPER u64 hash_index(struct map *map, const void *key);
 HELPER void *hash_key_at(struct map *map, u64 at);
@@ -179,6 +181,52 @@ HELPER s64 map_for_each(struct map *map, map_callback call, u64 data, u64 flags,
 			return seen + 1;
 	}
 	return seen;
+}
+
+// The chain's entry behind `last`, or the one at `position` where `last` is no longer in it; FREE_END at its end.
+static u64 chain_next(struct map *map, u32 bucket, u32 last, u32 *position)
+{
+	u64 at = hash_first(map, bucket), nth = FREE_END;
+
+	for (u32 i = 0; at != FREE_END && i < map->max_entries; i++) {
+		u64 next = hash_after(map, at);
+
+		if (at == last) {
+			*position = i + 1;
+			return next;
+		}
+		if (i == *position)
+			nth = at;
+		at = next;
+	}
+	return nth;
+}
+
+// Copy the key of the next entry and return 1, or 0 at the end. The cursor begins as zeros; entries may come and
+// go meanwhile: one that stays is seen once.
+HELPER u64 map_iterate(struct map *map, struct map_cursor *cursor, void *key)
+{
+	u64 at;
+
+	if (is_thread(map)) {
+		at = thread_next(map, cursor->place);
+		if (at == ~0ULL)
+			return 0;
+		cursor->place = (u32)at + 1;
+		copy_words(key, thread_key_at(map, at), map->key_size);
+		return 1;
+	}
+	if (!is_hash(map))
+		return 0;
+	for (; cursor->place <= map->mask; cursor->place++, cursor->position = 0, cursor->last = 0) {
+		at = chain_next(map, cursor->place, cursor->last - 1, &cursor->position);
+		if (at == FREE_END)
+			continue;
+		cursor->last = (u32)at + 1;
+		copy_words(key, hash_key_at(map, at), map->key_size);
+		return 1;
+	}
+	return 0;
 }
 
 // Sum of one word over all cells; `word` is in the first one.

@@ -31,6 +31,11 @@ _Static_assert(__builtin_offsetof(struct map, cells) == 156, "layout.CELLS");
 _Static_assert(__builtin_offsetof(struct map, self) == 176, "layout.SELF");
 _Static_assert(sizeof(struct map) == 208, "map");
 
+// Where a walk over a map's entries is: the bucket (or thread's place), and in it the last entry seen + 1.
+struct map_cursor {
+	u32 place, position, last, spare;
+};
+
 struct entry {
 	u32 next, hash;
 	u8 key[];

@@ -197,6 +197,15 @@ _ROWS = (
     _number(100007, "session_start"),
     Helper(100008, "entry_arg", (Arg.CONST,), needs="entry"),
     Helper(100009, "call_ns", (), needs="entry"),
+    Helper(
+        100010,
+        "map_iterate",
+        (_MAP, Arg.CHANGE_FIXED, _WRITE, _SIZE),
+        Result.BOUNDED,
+        kinds=frozenset((1, 5, 9, 10)),
+        fixed={2: 16},
+        most=1,
+    ),
 )
 
 HELPERS: dict[int, Helper] = {row.id: row for row in _ROWS}

@@ -95,6 +95,7 @@ DIRECT: dict[int, tuple[str, str]] = {
     100004: ("copy", "123"),
     100005: ("string_compare", "1234"),
     100006: ("cells_sum", "M2"),
+    100010: ("map_iterate", "M23"),
 }
 
 

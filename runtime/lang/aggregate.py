@@ -193,13 +193,20 @@ UPDATES = {
 
 def read(g: Generator, node: tree.MapAccess, shape: MapShape, kind: Aggregate) -> None:
     """Reduce a state to its value in r0; 0 where there is none."""
-    missing = g.code.label()
     with g.storage.scope():
         if node.key is None:
             g.code.map_value(0, shape.name)
+            READERS[kind.name](g, shape, kind)
         else:
-            mapcode.look_up(g, shape, mapcode.key_of(g, shape, node.key))
-            g.code.jump_if_constant("==", 0, 0, missing)
+            read_at(g, mapcode.key_of(g, shape, node.key), shape, kind)
+
+
+def read_at(g: Generator, key: Place, shape: MapShape, kind: Aggregate) -> None:
+    """Reduce the state under a key that is in memory."""
+    missing = g.code.label()
+    with g.storage.scope():
+        mapcode.look_up(g, shape, key)
+        g.code.jump_if_constant("==", 0, 0, missing)
         READERS[kind.name](g, shape, kind)
         g.code.at(missing)
 

@@ -13,6 +13,7 @@ from typing import Any
 from runtime.errors import Problem
 from runtime.lang import inference, tree
 from runtime.lang.config import Config
+from runtime.lang.conversion import read_type
 from runtime.lang.functions import AGGREGATES
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
@@ -389,8 +390,8 @@ class Checker:
         if isinstance(value, Aggregate):
             if not value.castable:
                 return self.fail(over.at, f"Loop expression does not support type: {value}")
-            value = INT64
-        self.fail(over.at, "for loops over maps are not served", "print the map instead: print(@m)")
+            value = read_type(value)
+        over.type = value
         return Tuple((settled(facts.key), settled(value)))
 
     def _while(self, node: tree.While) -> None:

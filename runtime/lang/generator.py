@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.lang import aggregate, conversion, mapcode, memory, tree, words
+from runtime.lang import aggregate, conversion, loops, mapcode, memory, tree, words
 from runtime.lang.builtins import BUILTINS, Builtin
 from runtime.lang.checker import Body
 from runtime.lang.code import Bytecode, Code, Label
@@ -251,32 +251,8 @@ class Generator:
         self.effect(node.value)
 
     def _for(self, node: tree.For) -> None:
-        assert isinstance(node.over, tree.Range)
-        variable = node.target.variable
-        assert variable is not None
-        again, step, done = self.code.label(), self.code.label(), self.code.label()
-        with self.storage.scope():
-            counter, end = self.storage.take(8), self.storage.take(8)
-            variable.place = self.storage.take(8)
-            self.word(node.over.first, variable.type)
-            self.code.store(counter, 0, 8)
-            self.word(node.over.end, variable.type)
-            self.code.store(end, 0, 8)
-            self.code.at(again)
-            self.code.load(0, counter, 8)
-            self.code.load(1, end, 8)
-            signed = getattr(variable.type, "signed", True)
-            self.code.jump_if("s>=" if signed else ">=", 0, 1, done)
-            self.code.store(variable.place, 0, 8)
-            self.loops.append((step, done))
-            self.block(node.body)
-            self.loops.pop()
-            self.code.at(step)
-            self.code.load(0, counter, 8)
-            self.code.alu_constant("+", 0, 1)
-            self.code.store(counter, 0, 8)
-            self.code.jump(again)
-            self.code.at(done)
+        loop = loops.over_range if isinstance(node.over, tree.Range) else loops.over_map
+        loop(self, node)
 
     def _while(self, node: tree.While) -> None:
         again, done = self.code.label(), self.code.label()

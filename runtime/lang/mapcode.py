@@ -67,12 +67,17 @@ def read_word(g: Generator, node: tree.MapAccess, shape: MapShape) -> None:
         g.code.map_value(1, shape.name)
         g.code.load(0, Place(1, 0), 8)
         return
-    done = g.code.label()
     with g.storage.scope():
-        look_up(g, shape, key_of(g, shape, node.key))
-        g.code.jump_if_constant("==", 0, 0, done)
-        g.code.load(0, Place(0, 0), 8)
-        g.code.at(done)
+        read_word_at(g, key_of(g, shape, node.key), shape)
+
+
+def read_word_at(g: Generator, key: Place, shape: MapShape) -> None:
+    """Read the word under a key that is in memory."""
+    done = g.code.label()
+    look_up(g, shape, key)
+    g.code.jump_if_constant("==", 0, 0, done)
+    g.code.load(0, Place(0, 0), 8)
+    g.code.at(done)
 
 
 def read_memory(g: Generator, node: tree.MapAccess, place: Place, kind: Type) -> None:
@@ -82,19 +87,24 @@ def read_memory(g: Generator, node: tree.MapAccess, place: Place, kind: Type) ->
         g.code.map_value(0, shape.name)
         memory.convert(g, Place(0, 0), shape.value, place, kind)
         return
-    missing, done = g.code.label(), g.code.label()
     with g.storage.scope():
-        look_up(g, shape, key_of(g, shape, node.key))
-        g.code.jump_if_constant("==", 0, 0, missing)
-        if shape.value == kind or kind.size <= memory.INLINE:
-            memory.convert(g, Place(0, 0), shape.value, place, kind)
-        else:
-            g.code.move(8, 0)
-            memory.convert(g, Place(8, 0), shape.value, place, kind)
-        g.code.jump(done)
-        g.code.at(missing)
-        memory.zero(g, place, kind.size)
-        g.code.at(done)
+        read_memory_at(g, key_of(g, shape, node.key), shape, place, kind)
+
+
+def read_memory_at(g: Generator, key: Place, shape: MapShape, place: Place, kind: Type) -> None:
+    """Read what is no word under a key that is in memory."""
+    missing, done = g.code.label(), g.code.label()
+    look_up(g, shape, key)
+    g.code.jump_if_constant("==", 0, 0, missing)
+    if shape.value == kind or kind.size <= memory.INLINE:
+        memory.convert(g, Place(0, 0), shape.value, place, kind)
+    else:
+        g.code.move(8, 0)
+        memory.convert(g, Place(8, 0), shape.value, place, kind)
+    g.code.jump(done)
+    g.code.at(missing)
+    memory.zero(g, place, kind.size)
+    g.code.at(done)
 
 
 def assign(g: Generator, target: tree.MapAccess, op: str, value: tree.Expr) -> None:
