@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import Problem
-from runtime.lang import inference, tree
+from runtime.lang import casts, inference, operators, tree
 from runtime.lang.config import Config
 from runtime.lang.conversion import read_type
 from runtime.lang.functions import AGGREGATES
@@ -273,7 +273,7 @@ class Checker:
             return
         variable = self.declare(node, node.target)
         if node.written is not None:
-            written = inference.written_type(self, node.written)
+            written = casts.written_type(self, node.written)
             if isinstance(written, Aggregate):
                 self.fail(node.written.at, f"Invalid variable declaration type: {written}")
             elif written != UNKNOWN:
@@ -308,7 +308,7 @@ class Checker:
                 return
             variable = self.declare(node, target)
         if node.op:
-            kind = inference.operator_type(self, node, node.op, settled(variable.type), kind)
+            kind = operators.operator_type(self, node, node.op, settled(variable.type), kind)
             kind = INT64 if isinstance(kind, Int) and isinstance(variable.type, Int) else kind
             if isinstance(variable.type, Int) and not variable.fixed and not variable.type.signed:
                 kind = Int(8, False)
@@ -334,7 +334,7 @@ class Checker:
             kind = UNKNOWN
         if node.op and kind != UNKNOWN:
             before = settled(facts.value) if facts.value != UNKNOWN else INT64
-            kind = inference.operator_type(self, node, node.op, before, kind)
+            kind = operators.operator_type(self, node, node.op, before, kind)
             kind = join_ints(before, INT64) if isinstance(before, Int) and isinstance(kind, Int) else kind
         if kind != UNKNOWN:
             self.give(target, facts, kind)

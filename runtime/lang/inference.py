@@ -1,6 +1,6 @@
 """The type of each kind of expression, and the checks that go with it.
 
-One function a construct, listed in `RULES`; operators have a table of their own.
+One function a construct, listed in `RULES`; operators, casts and accesses have files of their own.
 """
 
 from __future__ import annotations
@@ -8,33 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import tree
-from runtime.lang.builtins import BUILTINS, ENTRY_ARGUMENTS, argument_number, is_entry
+from runtime.lang import access, casts, operators, tree
+from runtime.lang.builtins import BUILTINS, argument_number
 from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
 from runtime.lang.functions.row import arity_error
 from runtime.lang.suggest import near
 from runtime.lang.types import (
     BOOL,
-    COMPARISONS,
     INT64,
-    NAMED_INTS,
     NONE,
     UINT64,
     UNKNOWN,
-    USERNAME,
     VOID,
     Aggregate,
-    Array,
-    Buffer,
     Int,
     Pointer,
-    ProbeName,
-    Stack,
     String,
-    Symbol,
     Tuple,
     Type,
-    is_signed,
     join,
     literal_type,
     settled,
@@ -133,162 +124,10 @@ def _item_type(c: Checker, item: tree.Expr) -> Type:
     return c.value(item)
 
 
-def _cast(c: Checker, node: tree.Cast) -> Type:
-    source = c.expr(node.value)
-    target = written_type(c, node.written)
-    if UNKNOWN in (source, target):
-        return target
-    if isinstance(source, Aggregate) and source.castable:
-        return (
-            target
-            if isinstance(target, Int)
-            else c.fail(node.at, f'Cannot cast from "{source}" to "{target}"')
-        )
-    if not _may_cast(source, target):
-        return c.fail(node.at, f'Cannot cast from "{source}" to "{target}"')
-    if source == target and not isinstance(node.value, tree.Integer):
-        c.warn(node.at, f"Unnecessary cast: expression is already of type {target}")
-    return target
-
-
-def _may_cast(source: Type, target: Type) -> bool:
-    if isinstance(target, String):
-        return isinstance(source, String) and source.capacity <= target.capacity
-    if target == USERNAME:
-        return isinstance(source, Int)
-    if target == BOOL:
-        return isinstance(source, Int | Pointer | String) or source == BOOL
-    if isinstance(target, Int | Pointer):
-        return isinstance(source, Int | Pointer) or source == BOOL
-    return source == target
-
-
-def written_type(c: Checker, written: tree.TypeSyntax) -> Type:
-    """The type that a type expression names."""
-    if isinstance(written, tree.TypeOf):
-        inner = written.inner
-        return settled(c.value(inner)) if isinstance(inner, tree.Expr) else written_type(c, inner)
-    if written.tag:
-        return c.fail(written.at, f"Unknown struct/union: '{written.tag} {written.name}'")
-    kind: Type | None = NAMED_INTS.get(written.name)
-    suffixes = list(written.suffixes)
-    if written.name in ("string", "buffer"):
-        size = suffixes.pop(0) if suffixes and isinstance(suffixes[0], int) else c.config.number("max_strlen")
-        size = size if isinstance(size, int) and 0 < size <= 1 << 20 else 0
-        kind = (String(size) if written.name == "string" else Buffer(size)) if size else None
-    kind = {"username_t": USERNAME}.get(written.name, kind)
-    if kind is None:
-        return c.fail(
-            written.at, f'Cannot resolve unknown type "{written.name}"', near(written.name, NAMED_INTS)
-        )
-    for suffix in suffixes:
-        kind = Pointer(kind) if suffix == "*" else Array(kind, int(suffix))
-    return kind
-
-
-def _size_of(c: Checker, node: tree.SizeOf) -> Type:
-    if node.what == "typeinfo":
-        return c.fail(node.at, "typeinfo is not served")
-    kind = c.value(node.inner) if isinstance(node.inner, tree.Expr) else written_type(c, node.inner)
-    node.value = kind.size
-    return UINT64
-
-
-def _offset_of(c: Checker, node: tree.OffsetOf) -> Type:
-    inner = c.value(node.inner) if isinstance(node.inner, tree.Expr) else written_type(c, node.inner)
-    if isinstance(inner, Tuple) and len(node.path) == 1 and node.path[0] in inner.names:
-        return UINT64
-    return c.fail(node.at, f"Can not access field '{node.path[0]}' on expression of type '{inner}'")
-
-
 def _comptime(c: Checker, node: tree.Comptime) -> Type:
     if not isinstance(node.value, tree.Integer | tree.String | tree.Boolean):
         return c.fail(node.at, "Unable to resolve comptime expression")
     return c.expr(node.value)
-
-
-def _unary(c: Checker, node: tree.Unary) -> Type:
-    kind = c.value(node.value)
-    if kind == UNKNOWN:
-        return UNKNOWN
-    if node.op == "*":
-        return _dereference(c, node, kind)
-    if node.op == "!" and (isinstance(kind, Int | Pointer) or kind == BOOL):
-        return BOOL
-    if isinstance(kind, Int) and node.op in "-~":
-        return Int(8, kind.signed)
-    return c.fail(node.at, f"The {node.op} operator can not be used on expressions of type '{kind}'")
-
-
-def _dereference(c: Checker, node: tree.Unary, kind: Type) -> Type:
-    if isinstance(kind, Int):
-        return settled(kind)
-    if isinstance(kind, Pointer) and kind.to.word:
-        return kind.to
-    why = "Its pointee has no value." if isinstance(kind, Pointer) else "It is not a pointer."
-    return c.fail(node.at, f"Can not dereference type '{kind}'. {why}")
-
-
-def _binary(c: Checker, node: tree.Binary) -> Type:
-    left, right = c.value(node.left), c.value(node.right)
-    return operator_type(c, node, node.op, left, right)
-
-
-def operator_type(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> Type:
-    """Result of a binary operator, also of one in a compound assignment."""
-    if UNKNOWN in (left, right):
-        return BOOL if op in COMPARISONS or op in ("&&", "||") else UNKNOWN
-    left, right = (Int(1, True, True) if kind == BOOL else kind for kind in (left, right))
-    if op in ("&&", "||"):
-        return _logical(c, node, op, left, right)
-    if op in COMPARISONS:
-        return _comparison(c, node, op, left, right)
-    return _combined(c, node, op, left, right)
-
-
-def _combined(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> Type:
-    if isinstance(left, Int) and isinstance(right, Int):
-        return _arithmetic(c, node, op, left, right)
-    if isinstance(left, Pointer) and isinstance(right, Int) and op in "+-":
-        return left
-    if isinstance(right, Pointer) and isinstance(left, Int) and op == "+":
-        return right
-    return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")
-
-
-def _arithmetic(c: Checker, node: tree.Node, op: str, left: Int, right: Int) -> Type:
-    if op in ("<<", ">>"):
-        return Int(8, left.signed)
-    signed = is_signed(left, right)
-    if op in "/%" and signed and not (left.flexible and right.flexible):
-        c.warn(
-            node.at,
-            f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence"
-            " warning)",
-        )
-    return Int(8, signed or op == "-")
-
-
-def _logical(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> Type:
-    if isinstance(left, Int | Pointer) and isinstance(right, Int | Pointer):
-        return BOOL
-    return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")
-
-
-def _comparison(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> Type:
-    numbers = isinstance(left, Int | Pointer) and isinstance(right, Int | Pointer)
-    same = type(left) is type(right) and join(left, right) is not None
-    if numbers:
-        if isinstance(left, Pointer) and isinstance(right, Pointer) and join(left, right) is None:
-            c.warn(node.at, f"comparison of distinct pointer types: {left}, {right}")
-        return BOOL
-    if isinstance(left, ProbeName) or isinstance(right, ProbeName):
-        return c.fail(node.at, "the probe's name is known only when printed; it can not be compared")
-    if same and op in ("==", "!=") and isinstance(left, String | Tuple | Buffer | Symbol | Stack):
-        return BOOL
-    if same and isinstance(left, String):
-        return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")
-    return c.fail(node.at, f"Type mismatch for '{op}': comparing {left} with {right}")
 
 
 def _ternary(c: Checker, node: tree.Ternary) -> Type:
@@ -342,66 +181,6 @@ def _increment(c: Checker, node: tree.Increment) -> Type:
     return variable.type
 
 
-def _address_of(c: Checker, node: tree.AddressOf) -> Type:
-    return c.fail(node.at, "taking an address with & is not served")
-
-
-def _member(c: Checker, node: tree.Member) -> Type:
-    if isinstance(node.value, tree.Identifier) and node.value.name == "args":
-        return c.fail(
-            node.at, "args needs the function's debug info, which is not read here", "use arg0, arg1, …"
-        )
-    if is_entry(node):
-        return _entry(c, node)
-    kind = c.value(node.value)
-    if isinstance(kind, Tuple) and kind.names and not node.arrow:
-        if node.name in kind.names:
-            return kind.items[kind.names.index(node.name)]
-        hint = near(node.name, kind.names)
-        return c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'", hint)
-    return (
-        kind
-        if kind == UNKNOWN
-        else c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'")
-    )
-
-
-def _entry(c: Checker, node: tree.Member) -> Type:
-    """`entry.argN` of a return probe: an argument as it was when the call began."""
-    if not c.body.provider.result:
-        return c.fail(node.at, "entry can only be used with 'uretprobe' probes", "use arg0, arg1, …")
-    if (argument_number(node.name) or 0) >= ENTRY_ARGUMENTS or argument_number(node.name) is None:
-        return c.fail(node.at, f"entry has no '{node.name}'", f"it has arg0 to arg{ENTRY_ARGUMENTS - 1}")
-    return UINT64
-
-
-def _item(c: Checker, node: tree.Item) -> Type:
-    kind = c.value(node.value)
-    if kind == UNKNOWN:
-        return UNKNOWN
-    if not isinstance(kind, Tuple):
-        return c.fail(node.at, f"Can not access field '{node.index}' on expression of type '{kind}'")
-    if node.index >= len(kind.items):
-        count = len(kind.items)
-        return c.fail(node.at, f"Invalid tuple index: {node.index}. Found {count} elements in tuple.")
-    return kind.items[node.index]
-
-
-def _index(c: Checker, node: tree.Index) -> Type:
-    kind = c.value(node.value)
-    c.integer(node.index, "index")
-    if kind == UNKNOWN:
-        return UNKNOWN
-    if isinstance(kind, Pointer) and kind.to.word:
-        return kind.to
-    if isinstance(kind, String):
-        return Int(1, True)
-    return c.fail(
-        node.at,
-        f"The array index operator [] can only be used on arrays, pointers, and tuples, found {kind}.",
-    )
-
-
 def _block(c: Checker, node: tree.Block) -> Type:
     return c.block(node)
 
@@ -417,18 +196,18 @@ RULES: dict[type[tree.Expr], Rule] = {
     tree.TypeArgument: lambda c, node: c.fail(node.at, "a type is not expected here"),
     tree.Tuple: _tuple,
     tree.Record: _record,
-    tree.Cast: _cast,
-    tree.SizeOf: _size_of,
-    tree.OffsetOf: _offset_of,
+    tree.Cast: casts.cast,
+    tree.SizeOf: casts.size_of,
+    tree.OffsetOf: casts.offset_of,
     tree.Comptime: _comptime,
-    tree.Unary: _unary,
-    tree.Binary: _binary,
+    tree.Unary: operators.unary,
+    tree.Binary: operators.binary,
     tree.Ternary: _ternary,
     tree.Increment: _increment,
-    tree.AddressOf: _address_of,
-    tree.Member: _member,
-    tree.Item: _item,
-    tree.Index: _index,
+    tree.AddressOf: access.address_of,
+    tree.Member: access.member,
+    tree.Item: access.item,
+    tree.Index: access.index,
     tree.Block: _block,
     tree.If: _if,
 }
