@@ -34,8 +34,12 @@ def show(message: Message, *, colour: bool = False) -> str:
     before, after = (COLOURS[message.level], RESET) if colour else ("", "")
     place = f"{message.span}: " if message.span is not None else ""
     lines = [f"{place}{before}{message.level}{after}: {printable(message.text)[: MOST * LONGEST]}"]
-    if message.span is not None and message.span.text:
-        lines += _quote(message.span, before, after)
+    span = message.span
+    if span is not None and span.text:
+        lines += _quote(span, before, after)
+    while span is not None and span.expanded_from is not None:
+        span = span.expanded_from
+        lines += [f"{span}: {before}{message.level}{after}: expanded from", *_quote(span, before, after)]
     if message.hint:
         bold, plain = (BOLD, RESET) if colour else ("", "")
         lines.append(f"{bold}HINT{plain}: {message.hint}")

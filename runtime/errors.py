@@ -15,7 +15,8 @@ class Span:
     """A range of source text.
 
     Columns are 1-based, the end is exclusive. `text` holds the source lines from `line` to
-    `end_line` (without their newlines), so that a message can quote them without the file.
+    `end_line` (without their newlines), so that a message can quote them without the file. `expanded_from`:
+    where the macro was used that this place lies in.
     """
 
     file: str
@@ -24,6 +25,7 @@ class Span:
     end_line: int
     end_column: int
     text: str = ""
+    expanded_from: Span | None = None
 
     def __str__(self) -> str:
         if self.line == self.end_line:
@@ -48,6 +50,11 @@ class Problems(Problem):
     def __init__(self, items: list[Problem]) -> None:
         super().__init__(str(items[0]), span=items[0].span, hint=items[0].hint)
         self.items = items
+
+
+def joined(items: list[Problem]) -> Problem:
+    """Give one problem for all of a list that is not empty."""
+    return items[0] if len(items) == 1 else Problems(items)
 
 
 class UsageProblem(Problem):

@@ -97,9 +97,9 @@ class Checker:
 
     def fail(self, at: At, text: str, hint: str = "") -> Type:
         """Record an error, once a place; the type of what is wrong is unknown."""
-        span = self.source.span(at)
-        if all(str(error) != text or error.span != span for error in self.errors):
-            self.errors.append(Problem(text, span=span, hint=hint))
+        problem = self.source.problem(at, text, hint)
+        if all(str(error) != str(problem) or error.span != problem.span for error in self.errors):
+            self.errors.append(problem)
         return UNKNOWN
 
     def warn(self, at: At, text: str, hint: str = "") -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime.ebpf.object import Object, Program
-from runtime.errors import Problem, Problems
+from runtime.errors import Problem, joined
 from runtime.lang import tree
 from runtime.lang.checker import Body, Checker
 from runtime.lang.config import Config, read_config
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
+from runtime.lang.macros import Expander, collect
 from runtime.lang.mapcode import ZEROS
 from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
@@ -62,6 +63,7 @@ def _compile(source: Source, options: Options) -> Script:
     config = read_config(source, script.config, options.environment)
     _refuse_unserved(source, script)
     folder = Folder(source, options.params)
+    _expand(source, script)
     bodies = _bodies(source, script, options)
     for body in bodies:
         folder.fold(body.probe)
@@ -69,7 +71,7 @@ def _compile(source: Source, options: Options) -> Script:
     _declare_maps(source, script.maps, checker)
     checker.check(bodies)
     if checker.errors:
-        raise checker.errors[0] if len(checker.errors) == 1 else Problems(checker.errors)
+        raise joined(checker.errors)
     shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
     _check_declarations(source, shapes, checker.maps)
     output = Output(config, shapes)
@@ -86,10 +88,22 @@ def _compile(source: Source, options: Options) -> Script:
     )
 
 
+def _expand(source: Source, script: tree.Script) -> None:
+    """Replace all uses of macros in probes.
+
+    Raises:
+        Problem: a use fits no definition, or a macro reaches for what it was not given.
+    """
+    expander = Expander(source, collect(source, script.macros))
+    for probe in script.probes:
+        expander.expand(probe)
+    if expander.errors:
+        raise joined(expander.errors)
+
+
 UNSERVED = (
     ("imports", "import is not served", ""),
     ("functions", "fn definitions are not served", "write the body where it is used"),
-    ("macros", "macros are not served", "write the body where it is used"),
 )
 
 
@@ -107,7 +121,7 @@ def _refuse_unserved(source: Source, script: tree.Script) -> None:
     if not found and not script.probes:
         found.append(source.problem((0, 1), "No probes to attach"))
     if found:
-        raise found[0] if len(found) == 1 else Problems(found)
+        raise joined(found)
 
 
 def _bodies(source: Source, script: tree.Script, options: Options) -> list[Body]:
@@ -126,7 +140,7 @@ def _bodies(source: Source, script: tree.Script, options: Options) -> list[Body]
             block = copy.deepcopy(probe) if index + 1 < len(providers) else probe
             bodies.append(Body(provider, [point for point in points if point.provider is provider], block))
     if errors:
-        raise errors[0] if len(errors) == 1 else Problems(errors)
+        raise joined(errors)
     return bodies
 
 

@@ -13,13 +13,13 @@ SHEBANG = re.compile(r"\s*#![^\n]*")
 C_WORDS = frozenset(["struct", "union", "enum"])
 
 
-def parse(source: Source) -> tree.Script:
-    """Parse a whole script.
+def parse(source: Source, begin: int = 0) -> tree.Script:
+    """Parse a whole script: the source's text from an offset on.
 
     Raises:
         Problem: the first syntax error, with its place.
     """
-    return Parser(source).script()
+    return Parser(source, begin).script()
 
 
 class StatementParser(ExpressionParser):
@@ -183,14 +183,15 @@ STATEMENTS = {
 class Parser(StatementParser):
     """The top level: definitions, config, imports, maps, macros, functions, probes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, begin: int = 0) -> None:
         super().__init__(source)
-        self.tree = tree.Script((0, len(source.text)), [], [], [], [], [], [], [])
+        self.position = begin
+        self.tree = tree.Script((begin, len(source.text)), [], [], [], [], [], [], [])
         self.seen_config = False
 
     def script(self) -> tree.Script:
         """Parse everything."""
-        if found := SHEBANG.match(self.text):
+        if found := SHEBANG.match(self.text, self.position):
             self.position = found.end()
         while self.skip_layout() < len(self.text):
             self._top()

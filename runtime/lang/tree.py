@@ -6,6 +6,7 @@ Nodes are mutable: folding replaces children, typing fills `type`. `at` is a ran
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -360,10 +361,10 @@ class MapDeclaration(Node):
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Macro(Node):
-    """`macro name(args) { }`; an argument keeps its `$` or `@`."""
+    """`macro name(args) { }`; a parameter keeps its `$` or `@`."""
 
     name: str
-    args: list[str]
+    parameters: list[str]
     body: Block
 
 
@@ -406,6 +407,7 @@ class Script(Node):
     probes: list[Probe]
 
 
+PLACES = ("at", "name_at", "value_at", "kind_at")  # attributes that are places
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -413,7 +415,7 @@ def fields_of(node: Node) -> tuple[str, ...]:
     """Names of the attributes that may hold child nodes or lists of them."""
     kind = type(node)
     if kind not in _FIELDS:
-        skipped = {"at", "type", "variable", "name", "name_at", "value_at", "kind_at", "index_at"}
+        skipped = {*PLACES, "type", "variable", "name"}
         _FIELDS[kind] = tuple(f.name for f in dataclasses.fields(node) if f.name not in skipped)
     return _FIELDS[kind]
 
@@ -428,6 +430,21 @@ def children(node: Node) -> Iterator[Node]:
             for item in value:
                 if isinstance(item, Node):
                     yield item
+
+
+def clone(node: Node, place: Callable[[At], At]) -> Node:
+    """Copy a node and all below it; `place` gives the places of the copy."""
+    copied = copy.copy(node)
+    for name in PLACES:
+        if hasattr(node, name):
+            setattr(copied, name, place(getattr(node, name)))
+    for name in fields_of(node):
+        value = getattr(node, name)
+        if isinstance(value, Node):
+            setattr(copied, name, clone(value, place))
+        elif isinstance(value, list):
+            setattr(copied, name, [clone(item, place) if isinstance(item, Node) else item for item in value])
+    return copied
 
 
 def rewrite(node: Node, change: Callable[[Node], Node]) -> Node:
