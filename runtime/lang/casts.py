@@ -52,11 +52,29 @@ def written_type(c: Checker, written: tree.TypeSyntax) -> Type:
 
 def size_of(c: Checker, node: tree.SizeOf) -> Type:
     """Type `sizeof(…)`."""
-    if node.what == "typeinfo":
-        return c.fail(node.at, "typeinfo is not served")
     kind = c.value(node.inner) if isinstance(node.inner, tree.Expr) else written_type(c, node.inner)
+    if node.what == "typeinfo":
+        return _type_info(c, node, kind)
     node.value = kind.size
     return UINT64
+
+
+def _type_info(c: Checker, node: tree.SizeOf, kind: Type) -> Type:
+    """Type `typeinfo(…)`: what is known of a type, as a record of constants."""
+    setting = c.config.text("unstable_typeinfo")
+    if setting in ("error", "0", "false"):
+        return c.fail(
+            node.at, "typeinfo is an unstable feature", "set unstable_typeinfo = enable in the config block"
+        )
+    if setting == "warn":
+        c.warn(node.at, "Script is using an unstable feature: typeinfo.")
+    if kind == UNKNOWN:
+        return UNKNOWN
+    base = type(kind).__name__.lower() if not isinstance(kind, Tuple) or not kind.names else "record"
+    names = ["btf_id", "base_type", "full_type"]
+    texts = [tree.String(node.at, text.encode()) for text in (base, str(kind))]
+    node.record = tree.Record(node.at, names, [tree.Integer(node.at, 0), *texts])
+    return c.expr(node.record)
 
 
 def offset_of(c: Checker, node: tree.OffsetOf) -> Type:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import Problem
-from runtime.lang import casts, inference, operators, tree
+from runtime.lang import casts, inference, operators, subprograms, tree
 from runtime.lang.config import Config
 from runtime.lang.conversion import read_type
 from runtime.lang.functions import AGGREGATES
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
+from runtime.lang.subprograms import Subprogram
 from runtime.lang.types import (
     BOOL,
     INT64,
@@ -34,6 +35,7 @@ from runtime.lang.types import (
 )
 from runtime.lang.variables import MapFacts, Variable
 
+AGGREGATE_TYPES = frozenset(f"{name}_t" for name in AGGREGATES)
 PASSES = 20  # each widens something; types have far fewer steps
 
 
@@ -62,6 +64,8 @@ class Checker:
     loops: int = 0
     scopes: list[dict[str, Variable]] = field(default_factory=list)
     declared: dict[int, Variable] = field(default_factory=dict)  # by identity of the declaring node
+    functions: dict[str, Subprogram] = field(default_factory=dict)
+    function: Subprogram | None = None  # the one whose body is being typed
 
     def check(self, bodies: list[Body]) -> None:
         """Type all programs; the trees and `maps` hold the result.
@@ -79,6 +83,10 @@ class Checker:
 
     def _visit(self, bodies: list[Body]) -> None:
         self.errors, self.warnings = [], []
+        self.body = bodies[0]
+        for function in self.functions.values():
+            self.loops = 0
+            subprograms.check_body(self, function)
         for body in bodies:
             self.body = body
             self.scopes = [{}]
@@ -96,9 +104,9 @@ class Checker:
                 self.warn(variable.declared, f"Variable {variable.name} was never assigned to.")
 
     def fail(self, at: At, text: str, hint: str = "") -> Type:
-        """Record an error, once a place; the type of what is wrong is unknown."""
+        """Record an error, the first of a place only; the type of what is wrong is unknown."""
         problem = self.source.problem(at, text, hint)
-        if all(str(error) != str(problem) or error.span != problem.span for error in self.errors):
+        if all(error.span != problem.span for error in self.errors):
             self.errors.append(problem)
         return UNKNOWN
 
@@ -255,9 +263,13 @@ class Checker:
     def block(self, block: tree.Block) -> Type:
         """Type a block; its value's type."""
         self.scopes.append({})
+        left = False
         for statement in block.body:
             rule: Callable[[Checker, Any], None] = STATEMENTS[type(statement)]
             rule(self, statement)
+            if left:
+                self.warn(statement.at, "Unreachable statement.")
+            left = _leaves(statement)
         block.type = self.expr(block.value) if block.value is not None else NONE
         self.scopes.pop()
         return block.type
@@ -273,13 +285,16 @@ class Checker:
             return
         variable = self.declare(node, node.target)
         if node.written is not None:
-            written = casts.written_type(self, node.written)
-            if isinstance(written, Aggregate):
-                self.fail(node.written.at, f"Invalid variable declaration type: {written}")
-            elif written != UNKNOWN:
+            written = self._declared_type(node.written)
+            if written != UNKNOWN:
                 variable.type, variable.fixed, variable.assigned = written, True, True
         if node.value is not None:
             self.widen(node.target, variable, kind)
+
+    def _declared_type(self, written: tree.TypeSyntax) -> Type:
+        if isinstance(written, tree.TypeName) and written.name.removeprefix("u") in AGGREGATE_TYPES:
+            return self.fail(written.at, f"Invalid variable declaration type: {written.name}")
+        return casts.written_type(self, written)
 
     def _assignable(self, node: tree.Expr) -> Type:
         kind = self.expr(node)
@@ -421,6 +436,9 @@ class Checker:
             self.fail(node.at, f"'{node.word}' statement is not allowed in a probe")
 
     def _return(self, node: tree.Return) -> None:
+        if self.function is not None:
+            subprograms.check_return(self, node)
+            return
         if node.value is not None:
             kind = self.value(node.value)
             if kind not in (UNKNOWN, BOOL) and not isinstance(kind, Int):
@@ -428,6 +446,13 @@ class Checker:
 
     def _import(self, node: tree.Import) -> None:
         self.fail(node.at, "import is only allowed at the top of a script")
+
+
+def _leaves(statement: tree.Statement) -> bool:
+    """Tell whether what follows in the block is never reached."""
+    if isinstance(statement, tree.Do) and isinstance(statement.value, tree.Call):
+        return statement.value.name == "exit"
+    return isinstance(statement, tree.Return | tree.Leave)
 
 
 def _fits(have: Type, new: Type) -> bool:

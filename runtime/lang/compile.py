@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from runtime.ebpf.object import Object, Program
 from runtime.errors import Problem, joined
-from runtime.lang import tree
+from runtime.lang import subprograms, tree
 from runtime.lang.checker import Body, Checker
 from runtime.lang.config import Config, read_config
 from runtime.lang.fold import Folder
@@ -18,6 +18,7 @@ from runtime.lang.macros import Expander, collect
 from runtime.lang.mapcode import ZEROS
 from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
+from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
 from runtime.lang.providers import Point, read_point
 from runtime.lang.records import RING
@@ -62,19 +63,23 @@ def _compile(source: Source, options: Options) -> Script:
     script = parse(source)
     config = read_config(source, script.config, options.environment)
     _refuse_unserved(source, script)
-    folder = Folder(source, options.params)
+    parameters = Parameters.of(options.params)
+    folder = Folder(source, parameters)
     _expand(source, script)
-    bodies = _bodies(source, script, options)
+    bodies = _bodies(source, script, options, parameters.positional)
+    for function in script.functions:
+        folder.fold(function)
     for body in bodies:
         folder.fold(body.probe)
-    checker = Checker(source, config, options.unsafe)
+    parameters.check()
+    checker = Checker(source, config, options.unsafe, functions=subprograms.collect(source, script.functions))
     _declare_maps(source, script.maps, checker)
     checker.check(bodies)
     if checker.errors:
         raise joined(checker.errors)
     shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
     _check_declarations(source, shapes, checker.maps)
-    output = Output(config, shapes)
+    output = Output(config, shapes, functions=checker.functions)
     programs, probes = _generate(source, output, bodies)
     specs = _specs(output, config)
     warnings = (*config.warnings, *folder.warnings, *checker.warnings)
@@ -95,16 +100,13 @@ def _expand(source: Source, script: tree.Script) -> None:
         Problem: a use fits no definition, or a macro reaches for what it was not given.
     """
     expander = Expander(source, collect(source, script.macros))
-    for probe in script.probes:
-        expander.expand(probe)
+    for node in (*script.functions, *script.probes):
+        expander.expand(node)
     if expander.errors:
         raise joined(expander.errors)
 
 
-UNSERVED = (
-    ("imports", "import is not served", ""),
-    ("functions", "fn definitions are not served", "write the body where it is used"),
-)
+UNSERVED = (("imports", "import is not served", ""),)
 
 
 def _refuse_unserved(source: Source, script: tree.Script) -> None:
@@ -124,7 +126,7 @@ def _refuse_unserved(source: Source, script: tree.Script) -> None:
         raise joined(found)
 
 
-def _bodies(source: Source, script: tree.Script, options: Options) -> list[Body]:
+def _bodies(source: Source, script: tree.Script, options: Options, params: tuple[str, ...]) -> list[Body]:
     """One body for each provider of each probe, in order; errors of all attach points at once."""
     errors: list[Problem] = []
     bodies: list[Body] = []
@@ -132,7 +134,7 @@ def _bodies(source: Source, script: tree.Script, options: Options) -> list[Body]
         points: list[Point] = []
         for point in probe.points:
             try:
-                points.append(read_point(source, point.at, point.text, options.params, options.pid))
+                points.append(read_point(source, point.at, point.text, params, options.pid))
             except Problem as error:
                 errors.append(error)
         providers = list(dict.fromkeys(point.provider for point in points))

@@ -325,6 +325,7 @@ class ExpressionParser(Tokens):
         """Take a type if one is there; nothing is taken else."""
         here = self.position
         token = self.peek()
+        start = token.at[0]
         if token.kind != "ident" or is_reserved(token.text):
             return None
         if token.text == "typeof":
@@ -337,7 +338,7 @@ class ExpressionParser(Tokens):
             self.back(here)
             return None
         self.next()
-        written = tree.TypeName((here, token.at[1]), tag, token.text, [])
+        written = tree.TypeName((start, token.at[1]), tag, token.text, [])
         while self._suffix(written):
             pass
         return written

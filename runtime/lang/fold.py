@@ -5,12 +5,11 @@ Integers are exact here; a result that no 64-bit integer holds is an error, as i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from runtime.errors import Problem
 from runtime.lang import tree
-from runtime.lang.lexer import parse_integer
+from runtime.lang.parameters import Parameters, parameter_number
 from runtime.lang.source import Source
 
 OVERFLOW = "unable to fold literals due to overflow or underflow"
@@ -47,15 +46,15 @@ COMPARISONS: dict[str, Callable[[int, int], bool]] = {
     "<=": lambda a, b: a <= b,
     ">=": lambda a, b: a >= b,
 }
-NUMBER = re.compile(r"(-?)(0b[01]+|[0-9][0-9A-Za-z_]*)")
 
 
 class Folder:
-    """Rewrites one script's trees. `params` are the positional parameters' texts."""
+    """Rewrites one script's trees."""
 
-    def __init__(self, source: Source, params: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, parameters: Parameters) -> None:
         self.source = source
-        self.params = params
+        self.parameters = parameters
+        self.params = parameters.positional
         self.warnings: list[Problem] = []
 
     def fold(self, node: tree.Node) -> tree.Node:
@@ -133,6 +132,8 @@ class Folder:
 
     def _call(self, node: tree.Node) -> tree.Node:
         assert isinstance(node, tree.Call)
+        if node.name == "getopt":
+            return self.parameters.get(self.source, node)
         if node.name == "str" and len(node.args) == 1 and isinstance(node.args[0], tree.Integer):
             literal = node.args[0]
             text = literal.text[1:] if literal.text.startswith("$") else str(literal.value)
@@ -159,19 +160,6 @@ def _strings(node: tree.Binary, left: bytes, right: bytes) -> tree.Node:
         same = left.partition(b"\0")[0] == right.partition(b"\0")[0]
         return tree.Boolean(node.at, same == (node.op == "=="))
     return node
-
-
-def parameter_number(text: str) -> int | None:
-    """Value of a parameter that is a number, else None."""
-    found = NUMBER.fullmatch(text)
-    if not found:
-        return None
-    try:
-        value = int(found[2], 2) if found[2].startswith("0b") else parse_integer(found[2])
-    except ValueError:
-        return None
-    value = -value if found[1] else value
-    return value if -(1 << 63) <= value < 1 << 64 else None
 
 
 RULES: dict[type[tree.Node], Callable[[Folder, tree.Node], tree.Node]] = {

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtime.lang import aggregate, conversion, loops, mapcode, memory, tree, words
+from runtime.lang import aggregate, conversion, loops, mapcode, memory, subprograms, tree, words
 from runtime.lang.builtins import BUILTINS, Builtin
 from runtime.lang.checker import Body
 from runtime.lang.code import Bytecode, Code, Label
@@ -23,6 +23,7 @@ from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
 from runtime.lang.source import Source
 from runtime.lang.storage import FRAME, Storage
+from runtime.lang.subprograms import Returning, Subprogram
 from runtime.lang.types import NONE, VOID, Type
 from runtime.lang.variables import Place, Variable
 
@@ -39,6 +40,7 @@ class Output:
     events: list[Decoder] = field(default_factory=list)
     zeros: int = 0  # bytes of the never written map that new aggregations start from
     formats: list[str] = field(default_factory=list)  # of strftime
+    functions: dict[str, Subprogram] = field(default_factory=dict)
 
     @property
     def reading(self) -> Reading:
@@ -64,6 +66,9 @@ class Generator:
         self.storage = Storage()
         self.end: Label = self.code.label()
         self.loops: list[tuple[Label, Label]] = []  # where continue and break go
+        self.functions = output.functions
+        self.returning: list[Returning] = []  # functions of the script whose code is being made
+        self.inlined = 0
         self.uses_context = False
         self.uses_cookie = False
 
@@ -128,11 +133,17 @@ class Generator:
 
     def call(self, node: tree.Call | tree.Identifier) -> None:
         """Compute a function or builtin that gives a word, or nothing."""
+        if isinstance(node, tree.Call) and node.name in self.functions:
+            subprograms.call(self, node)
+            return
         lower: Callable[[Generator, Any], None] = self._row(node).lower
         lower(self, node)
 
     def fill(self, node: tree.Call | tree.Identifier, place: Place) -> None:
         """Write the value of a function or builtin to memory."""
+        if isinstance(node, tree.Call) and node.name in self.functions:
+            subprograms.call(self, node, place)
+            return
         fill: Callable[[Generator, Any, Place], None] | None = self._row(node).fill
         assert fill is not None
         fill(self, node, place)
@@ -150,7 +161,7 @@ class Generator:
                 self._if(node)
             elif isinstance(node, tree.Increment) and isinstance(node.target, tree.MapAccess):
                 mapcode.add(self, node.target, tree.Integer(node.at, 1 if node.op == "++" else -1))
-            elif isinstance(node, tree.Call) and node.name in FUNCTIONS and node.type in (NONE, VOID):
+            elif isinstance(node, tree.Call) and node.type in (NONE, VOID):
                 self.call(node)
             elif isinstance(node, tree.Ternary) and not node.type.word:
                 self._ternary(node)
@@ -176,6 +187,10 @@ class Generator:
             STATEMENTS[type(statement)](self, statement)
 
     def _if(self, node: tree.If) -> None:
+        if node.decided is not None:
+            if node.only is not None:
+                self.effect(node.only)
+            return
         otherwise, end = self.code.label(), self.code.label()
         words.branch(self, node.condition, otherwise, False)
         self.block(node.then)
@@ -281,6 +296,9 @@ class Generator:
         self.code.jump(done if node.word == "break" else step)
 
     def _return(self, node: tree.Return) -> None:
+        if self.returning:
+            subprograms.leave(self, node)
+            return
         if node.value is not None:
             self.effect(node.value)
         self.code.jump(self.end)

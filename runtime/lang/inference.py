@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import access, casts, operators, tree
+from runtime.lang import access, casts, comptime, operators, subprograms, tree
 from runtime.lang.builtins import BUILTINS, argument_number
 from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
 from runtime.lang.functions.row import arity_error
@@ -82,6 +82,8 @@ def _argument(c: Checker, node: tree.Identifier, number: int) -> Type:
 def _call(c: Checker, node: tree.Call) -> Type:
     if node.name in AGGREGATES:
         return c.fail(node.at, f"{node.name}() must be assigned directly to a map")
+    if node.name in c.functions:
+        return subprograms.check_call(c, node)
     function = FUNCTIONS.get(node.name)
     if function is None:
         return _builtin_call(c, node)
@@ -125,9 +127,12 @@ def _item_type(c: Checker, item: tree.Expr) -> Type:
 
 
 def _comptime(c: Checker, node: tree.Comptime) -> Type:
-    if not isinstance(node.value, tree.Integer | tree.String | tree.Boolean):
-        return c.fail(node.at, "Unable to resolve comptime expression")
-    return c.expr(node.value)
+    kind = c.expr(node.value)
+    value = comptime.evaluate(c, node.value)
+    if value is None:
+        return c.fail(node.at, "Unable to resolve comptime expression") if c.final else kind
+    node.known = comptime.literal(node, value)
+    return c.expr(node.known)
 
 
 def _ternary(c: Checker, node: tree.Ternary) -> Type:
@@ -152,7 +157,20 @@ def _read(kind: Type) -> Type:
     return INT64 if isinstance(kind, Aggregate) and kind.castable else kind
 
 
+def _decided(c: Checker, node: tree.If) -> Type:
+    """Type the branch that a `comptime` condition takes; the other one may make no sense here."""
+    assert isinstance(node.condition, tree.Comptime)
+    c.condition(node.condition)
+    literal = node.condition.known
+    if not isinstance(literal, tree.Integer | tree.Boolean):
+        return UNKNOWN
+    node.decided = bool(literal.value)
+    return c.expr(node.only) if node.only is not None else NONE
+
+
 def _if(c: Checker, node: tree.If) -> Type:
+    if isinstance(node.condition, tree.Comptime):
+        return _decided(c, node)
     c.condition(node.condition)
     then = c.block(node.then)
     otherwise = c.expr(node.otherwise) if node.otherwise is not None else NONE

@@ -1,7 +1,7 @@
 """Macros: each use becomes a block with the macro's body, in which parameters stand for the arguments.
 
-A parameter `$v` or `@m` is the caller's variable or map itself; a bare one is the argument's expression, computed
-at each use. The macro's own variables get a number behind their name, so they never meet the caller's.
+A parameter `$v` or `@m` is the caller's variable or map itself; a bare one is the argument's expression,
+computed at each use. The macro's own variables get a number behind their name and so never meet the caller's.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ class Expander:
     def _use(self, node: tree.Node) -> tree.Node:
         if isinstance(node, tree.Call) and node.name in self.macros:
             return self._call(node, node.name, node.args, node.name_at)
-        if isinstance(node, tree.Identifier) and node.name in self.macros:
-            if any(not macro.parameters for macro in self.macros[node.name]):
-                return self._call(node, node.name, [], node.at)
+        if isinstance(node, tree.Identifier) and any(_fits(m, []) for m in self.macros.get(node.name, ())):
+            return self._call(node, node.name, [], node.at)
         if isinstance(node, tree.Assign) and isinstance(node.value, tree.Block):
             return _aggregated(node, node.value)
         return node
@@ -107,10 +106,11 @@ def _aggregated(node: tree.Assign, block: tree.Block) -> tree.Statement:
         return node
     if isinstance(block.value, tree.Call) and block.value.name not in AGGREGATES:
         return node
-    inner: tree.Statement = tree.Assign(node.at, node.target, node.op, block.value)
+    direct = tree.Assign(node.at, node.target, node.op, block.value)
+    inner: tree.Statement = direct
     if isinstance(block.value, tree.Block):
-        inner = _aggregated(inner, block.value)
-        if isinstance(inner, tree.Assign):
+        inner = _aggregated(direct, block.value)
+        if inner is direct:
             return node
     return tree.Do(node.at, tree.Block(block.at, [*block.body, inner], None))
 
@@ -178,9 +178,10 @@ class _Body:
         return tree.clone(arg, place)
 
     def _type(self, node: tree.TypeName, arg: tree.Expr) -> tree.Node:
-        if isinstance(arg, tree.TypeArgument) and not node.suffixes:
-            return tree.clone(arg.written, lambda at: at)
-        return node
+        if node.suffixes:
+            return node
+        written = arg.written if isinstance(arg, tree.TypeArgument) else tree.TypeOf(node.at, arg)
+        return tree.clone(written, lambda at: at)
 
     def _rename(self, node: tree.Scratch) -> None:
         arg = self.args.get(node.name)

@@ -255,6 +255,10 @@ def _write_ternary(g: Generator, node: tree.Ternary, place: Place, kind: Type) -
 
 
 def _write_if(g: Generator, node: tree.If, place: Place, kind: Type) -> None:
+    if node.decided is not None:
+        assert node.only is not None
+        write(g, node.only, place, kind)
+        return
     assert node.otherwise is not None
     otherwise, done = g.code.label(), g.code.label()
     g.branch(node.condition, otherwise, False)
@@ -277,7 +281,13 @@ def _write_cast(g: Generator, node: tree.Cast, place: Place, kind: Type) -> None
 
 
 def _write_comptime(g: Generator, node: tree.Comptime, place: Place, kind: Type) -> None:
-    write(g, node.value, place, kind)
+    assert node.known is not None
+    write(g, node.known, place, kind)
+
+
+def _write_type_info(g: Generator, node: tree.SizeOf, place: Place, kind: Type) -> None:
+    assert node.record is not None
+    write(g, node.record, place, kind)
 
 
 WRITERS: dict[type[tree.Expr], Callable[[Generator, Any, Place, Type], None]] = {
@@ -289,4 +299,5 @@ WRITERS: dict[type[tree.Expr], Callable[[Generator, Any, Place, Type], None]] = 
     tree.Block: _write_block,
     tree.Cast: _write_cast,
     tree.Comptime: _write_comptime,
+    tree.SizeOf: _write_type_info,
 }

@@ -89,6 +89,14 @@ SECONDS = {
 }
 
 
+SHOWN_TYPES = {"begin": "special", "end": "special", "self": "special", "bench": "benchmark"}
+
+
+def shown_type(provider: Provider) -> str:
+    """Give what `probetype` is in a kind of probe."""
+    return SHOWN_TYPES.get(provider.name, provider.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One attach point: provider, the parts behind it (quotes removed), its name if the user gave one.

@@ -17,8 +17,8 @@ from runtime.lang.mapdecoder import MapDecoder
 class Options:
     """What a script's text alone does not say.
 
-    `params`: positional parameters. `environment`: where configuration variables are looked up. `pid`: a
-    target process is given, so probes may leave out the binary.
+    `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
+    variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     """
 
     params: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from runtime.lang.source import At
 from runtime.lang.types import UNKNOWN, Type
@@ -148,6 +149,7 @@ class SizeOf(Expr):
     what: str
     inner: Expr | TypeSyntax
     value: int = 0  # filled by the checker
+    record: Record | None = field(init=False, default=None)  # of typeinfo, filled by the checker
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
@@ -160,9 +162,10 @@ class OffsetOf(Expr):
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Comptime(Expr):
-    """`comptime value`."""
+    """`comptime value`; `known` is the literal that it comes to, once typed."""
 
     value: Expr
+    known: Expr | None = field(init=False, default=None)
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
@@ -242,11 +245,20 @@ class Block(Expr):
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
 class If(Expr):
-    """`if … { } else { }`; the value is that of the taken block."""
+    """`if … { } else { }`; the value is that of the taken block.
+
+    `decided`: what a `comptime` condition came to; the other branch was never typed.
+    """
 
     condition: Expr
     then: Block
     otherwise: Expr | None
+    decided: bool | None = field(init=False, default=None)
+
+    @property
+    def only(self) -> Expr | None:
+        """The branch that a decided condition leaves, None where it leaves nothing."""
+        return self.then if self.decided else self.otherwise
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
@@ -407,6 +419,7 @@ class Script(Node):
     probes: list[Probe]
 
 
+Kind = TypeVar("Kind", bound="Node")
 PLACES = ("at", "name_at", "value_at", "kind_at")  # attributes that are places
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
@@ -432,7 +445,7 @@ def children(node: Node) -> Iterator[Node]:
                     yield item
 
 
-def clone(node: Node, place: Callable[[At], At]) -> Node:
+def clone(node: Kind, place: Callable[[At], At]) -> Kind:
     """Copy a node and all below it; `place` gives the places of the copy."""
     copied = copy.copy(node)
     for name in PLACES:

@@ -174,7 +174,8 @@ def _offset_of(g: Generator, node: tree.OffsetOf) -> None:
 
 
 def _comptime(g: Generator, node: tree.Comptime) -> None:
-    g.word(node.value)
+    assert node.known is not None
+    g.word(node.known)
 
 
 def _unary(g: Generator, node: tree.Unary) -> None:
@@ -256,6 +257,10 @@ def _ternary(g: Generator, node: tree.Ternary) -> None:
 
 
 def _if(g: Generator, node: tree.If) -> None:
+    if node.decided is not None:
+        assert node.only is not None
+        g.word(node.only, node.type)
+        return
     assert node.otherwise is not None
     otherwise, done = g.code.label(), g.code.label()
     branch(g, node.condition, otherwise, False)

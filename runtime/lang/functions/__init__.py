@@ -14,7 +14,7 @@ FUNCTIONS: dict[str, Function] = {row.name: row for topic in _TOPICS for row in 
 # Names of the language that have no row: what a message says instead of "unknown".
 NOT_SERVED = frozenset(
     ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find",
-    "getopt", "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
+    "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
     "memcmp", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
     "skboutput", "socket_cookie", "strcap", "str_concat", "strcontains", "strerror", "strstr",
     "syscall_name", "system", "uaddr", "unwatch", "write_user")

@@ -44,30 +44,33 @@ def _check_static_assert(c: Checker, call: tree.Call) -> Type:
     return VOID
 
 
-def _type_test(name: str, test: Callable[[Type, tree.Expr], bool]) -> Function:
-    def check(c: Checker, call: tree.Call) -> Type:
-        c.value(call.args[0])
-        return BOOL
-
-    def lower(g: Generator, call: tree.Call) -> None:
-        g.code.set(0, int(test(call.args[0].type, call.args[0])))
-
-    return Function(name, 1, 1, check, lower)
+def _check_type_test(c: Checker, call: tree.Call) -> Type:
+    c.value(call.args[0])
+    return BOOL
 
 
-def _is_literal(kind: Type, node: tree.Expr) -> bool:
-    del kind
-    return isinstance(node, tree.Integer | tree.String | tree.Boolean)
+def _lower_type_test(g: Generator, call: tree.Call) -> None:
+    g.code.set(0, int(type_test(call)))
+
+
+def type_test(call: tree.Call) -> bool:
+    """Give the answer of a test on an argument's type."""
+    return TYPE_TESTS[call.name](call.args[0].type, call.args[0])
+
+
+TYPE_TESTS: dict[str, Callable[[Type, tree.Expr], bool]] = {
+    "is_ptr": lambda kind, _: isinstance(kind, Pointer),
+    "is_str": lambda kind, _: isinstance(kind, String),
+    "is_array": lambda kind, _: isinstance(kind, Array),
+    "is_integer": lambda kind, _: isinstance(kind, Int),
+    "is_unsigned_integer": lambda kind, _: isinstance(kind, Int) and not kind.signed,
+    "is_literal": lambda _, node: isinstance(node, tree.Integer | tree.String | tree.Boolean),
+}
 
 
 ROWS = (
     Function("exit", 0, 1, _check_exit, _lower_exit),
     Function("fail", 1, 127, _check_fail),
     Function("static_assert", 2, 2, _check_static_assert),
-    _type_test("is_ptr", lambda kind, _: isinstance(kind, Pointer)),
-    _type_test("is_str", lambda kind, _: isinstance(kind, String)),
-    _type_test("is_array", lambda kind, _: isinstance(kind, Array)),
-    _type_test("is_integer", lambda kind, _: isinstance(kind, Int)),
-    _type_test("is_unsigned_integer", lambda kind, _: isinstance(kind, Int) and not kind.signed),
-    _type_test("is_literal", _is_literal),
+    *(Function(name, 1, 1, _check_type_test, _lower_type_test) for name in TYPE_TESTS),
 )
