@@ -29,6 +29,7 @@ from runtime.lang.types import (
     Pointer,
     Tuple,
     Type,
+    contains,
     join,
     join_ints,
     settled,
@@ -281,6 +282,7 @@ class Checker:
             self.fail(
                 node.target.at,
                 f"Variable {node.target.name} was already declared. Variable shadowing is not allowed.",
+                f"this is the initial declaration: {self.source.span(earlier.declared)}",
             )
             return
         variable = self.declare(node, node.target)
@@ -290,6 +292,7 @@ class Checker:
                 variable.type, variable.fixed, variable.assigned = written, True, True
         if node.value is not None:
             self.widen(node.target, variable, kind)
+            self._narrowed(node.target, node.value, kind, variable.type)
 
     def _declared_type(self, written: tree.TypeSyntax) -> Type:
         if isinstance(written, tree.TypeName) and written.name.removeprefix("u") in AGGREGATE_TYPES:
@@ -328,6 +331,30 @@ class Checker:
             if isinstance(variable.type, Int) and not variable.fixed and not variable.type.signed:
                 kind = Int(8, False)
         self.widen(target, variable, kind)
+        if not node.op:
+            self._narrowed(target, node.value, kind, variable.type)
+
+    def _narrowed(
+        self, target: tree.Scratch | tree.MapAccess, value: tree.Expr, have: Type, slot: Type
+    ) -> None:
+        """Refuse a literal that its slot cannot hold; warn where a value may not fit."""
+        if not self.final or not isinstance(have, Int) or not isinstance(slot, Int):
+            return
+        if isinstance(value, tree.Integer):
+            if slot.holds(value.value):
+                return
+            what = "variable" if isinstance(target, tree.Scratch) else "map"
+            self.fail(
+                target.at,
+                f"Type mismatch for {target.name}: trying to assign value of type '{have}' when {what}"
+                f" already has a type '{slot}'",
+                f"{value.value} does not fit {slot}",
+            )
+        elif not contains(slot, have):
+            self.warn(
+                value.at,
+                f"Expression of type: {have} being cast to type: {slot}. This may cause unexpected results.",
+            )
 
     def _assign_map(self, node: tree.Assign, target: tree.MapAccess) -> None:
         value = node.value
@@ -353,6 +380,8 @@ class Checker:
             kind = join_ints(before, INT64) if isinstance(before, Int) and isinstance(kind, Int) else kind
         if kind != UNKNOWN:
             self.give(target, facts, kind)
+            if not node.op:
+                self._narrowed(target, value, kind, facts.value)
         target.type = facts.value
 
     def _copied(self, node: tree.Assign, kind: Aggregate, facts: MapFacts) -> None:
@@ -456,7 +485,10 @@ def _leaves(statement: tree.Statement) -> bool:
 
 
 def _fits(have: Type, new: Type) -> bool:
-    return type(have) is type(new) or {type(have), type(new)} <= {Int, type(BOOL)}
+    """Tell whether a value may go to a variable whose type was written; integers are looked at by value."""
+    if {type(have), type(new)} <= {Int, type(BOOL)}:
+        return True
+    return join(have, new) == have
 
 
 def _short(kind: Type) -> str:

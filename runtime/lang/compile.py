@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from runtime.ebpf.object import Object, Program
 from runtime.errors import Problem, joined
-from runtime.lang import subprograms, tree
+from runtime.lang import imports, subprograms, tree
 from runtime.lang.checker import Body, Checker
 from runtime.lang.config import Config, read_config
 from runtime.lang.fold import Folder
@@ -61,6 +61,7 @@ def _deep_recursion() -> Iterator[None]:
 
 def _compile(source: Source, options: Options) -> Script:
     script = parse(source)
+    imports.merge(source, script)
     config = read_config(source, script.config, options.environment)
     _refuse_unserved(source, script)
     parameters = Parameters.of(options.params)
@@ -106,14 +107,8 @@ def _expand(source: Source, script: tree.Script) -> None:
         raise joined(expander.errors)
 
 
-UNSERVED = (("imports", "import is not served", ""),)
-
-
 def _refuse_unserved(source: Source, script: tree.Script) -> None:
     found = [
-        source.problem(node.at, text, hint) for name, text, hint in UNSERVED for node in getattr(script, name)
-    ]
-    found += [
         source.problem(
             node.at, "C definitions are not served", "read memory with casts: *(uint32*)(arg0 + 8)"
         )

@@ -102,7 +102,7 @@ def _builtin_call(c: Checker, node: tree.Call) -> Type:
         return c.fail(node.name_at, f"{node.name}() is not served")
     if builtin is None:
         names = [*FUNCTIONS, *AGGREGATES, *BUILTINS]
-        return c.fail(node.name_at, f"Unknown function: {node.name}", near(node.name, names, "{}()"))
+        return c.fail(node.name_at, f"Unknown function: '{node.name}'", near(node.name, names, "{}()"))
     if node.args and not builtin.modes:
         return c.fail(node.at, f"{node.name}() requires 0 arguments ({len(node.args)} provided)")
     if node.args:

@@ -57,6 +57,11 @@ class Int(Type):
         """Natural alignment."""
         return self.bytes
 
+    def holds(self, value: int) -> bool:
+        """Tell whether it can hold a number."""
+        bits = 8 * self.bytes - self.signed
+        return -(1 << bits if self.signed else 0) <= value < 1 << bits
+
     def __str__(self) -> str:
         return f"{'' if self.signed else 'u'}int{self.bytes * 8}"
 
@@ -409,6 +414,13 @@ def settled(kind: Type) -> Type:
     if isinstance(kind, Tuple):
         return Tuple(tuple(settled(item) for item in kind.items), kind.names)
     return kind
+
+
+def contains(slot: Int, value: Int) -> bool:
+    """Tell whether every value of one integer type can be held by another."""
+    if slot.signed == value.signed:
+        return value.bytes <= slot.bytes
+    return slot.signed and value.bytes < slot.bytes
 
 
 def is_signed(left: Int, right: Int) -> bool:

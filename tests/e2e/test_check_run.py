@@ -68,7 +68,7 @@ def test_scripts_are_checked(tmp_path: Path) -> None:
     script.write_text("BEGIN { @ = nope(); }")
     done = bpftime("check", str(script), "-f", "json")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"x.bt:1:13-17: ERROR: Unknown function: nope" in done.stderr
+    assert b"x.bt:1:13-17: ERROR: Unknown function: 'nope'" in done.stderr
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x7fELF", b"\x7fELF" + bytes(200)])
