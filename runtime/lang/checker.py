@@ -6,17 +6,14 @@ a later assignment in the next pass. Errors and warnings are those of the last p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from runtime.errors import Problem
-from runtime.lang import casts, inference, operators, subprograms, tree
+from runtime.lang import inference, subprograms, tree
 from runtime.lang.config import Config
-from runtime.lang.conversion import read_type
-from runtime.lang.functions import AGGREGATES
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
+from runtime.lang.statements import STATEMENTS, leaves
 from runtime.lang.subprograms import Subprogram
 from runtime.lang.types import (
     BOOL,
@@ -27,16 +24,11 @@ from runtime.lang.types import (
     Aggregate,
     Int,
     Pointer,
-    Tuple,
     Type,
-    contains,
     join,
-    join_ints,
-    settled,
 )
 from runtime.lang.variables import MapFacts, Variable
 
-AGGREGATE_TYPES = frozenset(f"{name}_t" for name in AGGREGATES)
 PASSES = 20  # each widens something; types have far fewer steps
 
 
@@ -266,222 +258,13 @@ class Checker:
         self.scopes.append({})
         left = False
         for statement in block.body:
-            rule: Callable[[Checker, Any], None] = STATEMENTS[type(statement)]
-            rule(self, statement)
+            STATEMENTS[type(statement)](self, statement)
             if left:
                 self.warn(statement.at, "Unreachable statement.")
-            left = _leaves(statement)
+            left = leaves(statement)
         block.type = self.expr(block.value) if block.value is not None else NONE
         self.scopes.pop()
         return block.type
-
-    def _let(self, node: tree.Let) -> None:
-        kind = self._assignable(node.value) if node.value is not None else UNKNOWN
-        earlier = self.find(node.target.name)
-        if earlier is not None:
-            self.fail(
-                node.target.at,
-                f"Variable {node.target.name} was already declared. Variable shadowing is not allowed.",
-                f"this is the initial declaration: {self.source.span(earlier.declared)}",
-            )
-            return
-        variable = self.declare(node, node.target)
-        if node.written is not None:
-            written = self._declared_type(node.written)
-            if written != UNKNOWN:
-                variable.type, variable.fixed, variable.assigned = written, True, True
-        if node.value is not None:
-            self.widen(node.target, variable, kind)
-            self._narrowed(node.target, node.value, kind, variable.type)
-
-    def _declared_type(self, written: tree.TypeSyntax) -> Type:
-        if isinstance(written, tree.TypeName) and written.name.removeprefix("u") in AGGREGATE_TYPES:
-            return self.fail(written.at, f"Invalid variable declaration type: {written.name}")
-        return casts.written_type(self, written)
-
-    def _assignable(self, node: tree.Expr) -> Type:
-        kind = self.expr(node)
-        if isinstance(kind, Aggregate) and kind.castable:
-            return INT64
-        if isinstance(kind, Aggregate):
-            return self.fail(node.at, f"Value '{kind}' cannot be assigned to a scratch variable.")
-        if kind in (NONE, VOID):
-            return self.fail(node.at, "Invalid expression for assignment")
-        return kind
-
-    def _assign(self, node: tree.Assign) -> None:
-        if node.target is None:
-            self.expr(node.value)
-        elif isinstance(node.target, tree.MapAccess):
-            self._assign_map(node, node.target)
-        else:
-            self._assign_variable(node, node.target)
-
-    def _assign_variable(self, node: tree.Assign, target: tree.Scratch) -> None:
-        kind = self._assignable(node.value)
-        variable = self.find(target.name)
-        if variable is None:
-            if node.op:
-                self.fail(target.at, f"Undefined or undeclared variable: {target.name}")
-                return
-            variable = self.declare(node, target)
-        if node.op:
-            kind = operators.operator_type(self, node, node.op, settled(variable.type), kind)
-            kind = INT64 if isinstance(kind, Int) and isinstance(variable.type, Int) else kind
-            if isinstance(variable.type, Int) and not variable.fixed and not variable.type.signed:
-                kind = Int(8, False)
-        self.widen(target, variable, kind)
-        if not node.op:
-            self._narrowed(target, node.value, kind, variable.type)
-
-    def _narrowed(
-        self, target: tree.Scratch | tree.MapAccess, value: tree.Expr, have: Type, slot: Type
-    ) -> None:
-        """Refuse a literal that its slot cannot hold; warn where a value may not fit."""
-        if not self.final or not isinstance(have, Int) or not isinstance(slot, Int):
-            return
-        if isinstance(value, tree.Integer):
-            if slot.holds(value.value):
-                return
-            what = "variable" if isinstance(target, tree.Scratch) else "map"
-            self.fail(
-                target.at,
-                f"Type mismatch for {target.name}: trying to assign value of type '{have}' when {what}"
-                f" already has a type '{slot}'",
-                f"{value.value} does not fit {slot}",
-            )
-        elif not contains(slot, have):
-            self.warn(
-                value.at,
-                f"Expression of type: {have} being cast to type: {slot}. This may cause unexpected results.",
-            )
-
-    def _assign_map(self, node: tree.Assign, target: tree.MapAccess) -> None:
-        value = node.value
-        if isinstance(value, tree.Call) and value.name in AGGREGATES and not node.op:
-            kind = AGGREGATES[value.name].check(self, value)
-            value.type = kind
-            facts = self.keyed(target, target.key)
-            if kind != UNKNOWN:
-                self.give(target, facts, kind)
-            target.type = facts.value
-            return
-        kind = self.expr(value)
-        facts = self.keyed(target, target.key)
-        if isinstance(kind, Aggregate):
-            self._copied(node, kind, facts)
-            kind = INT64 if isinstance(facts.value, Int) else UNKNOWN
-        if kind in (NONE, VOID):
-            self.fail(value.at, "Invalid expression for assignment")
-            kind = UNKNOWN
-        if node.op and kind != UNKNOWN:
-            before = settled(facts.value) if facts.value != UNKNOWN else INT64
-            kind = operators.operator_type(self, node, node.op, before, kind)
-            kind = join_ints(before, INT64) if isinstance(before, Int) and isinstance(kind, Int) else kind
-        if kind != UNKNOWN:
-            self.give(target, facts, kind)
-            if not node.op:
-                self._narrowed(target, value, kind, facts.value)
-        target.type = facts.value
-
-    def _copied(self, node: tree.Assign, kind: Aggregate, facts: MapFacts) -> None:
-        if kind.castable and isinstance(facts.value, Int):
-            return
-        self.fail(
-            node.value.at,
-            f"Map value '{kind}' cannot be assigned from one map to another. The function that returns this"
-            f" type must be called directly e.g. `{facts.name} = {kind.name}();`.",
-            f"cast it to an integer: (int64){self.source.text[node.value.at[0] : node.value.at[1]]}"
-            if kind.castable
-            else "",
-        )
-
-    def _do(self, node: tree.Do) -> None:
-        kind = self.expr(node.value)
-        effect = isinstance(node.value, tree.Increment | tree.Block | tree.If | tree.Ternary)
-        called = isinstance(node.value, tree.Call) and node.value.name in ("delete", "find")
-        if kind not in (NONE, VOID, UNKNOWN) and not effect and not called:
-            self.warn(node.at, "Return value discarded.")
-
-    def _for(self, node: tree.For) -> None:
-        if self.find(node.target.name) is not None:
-            self.fail(node.target.at, f"Loop declaration shadows existing variable: {node.target.name}")
-        kind: Type
-        if isinstance(node.over, tree.Range):
-            first = self.integer(node.over.first, "range")
-            end = self.integer(node.over.end, "range")
-            kind = INT64 if UNKNOWN in (first, end) else settled(join(first, end) or INT64)
-            kind = Int(8, kind.signed) if isinstance(kind, Int) else INT64
-        else:
-            kind = self._over_map(node.over)
-        self.scopes.append({})
-        variable = self.declare(node, node.target)
-        self.widen(node.target, variable, kind)
-        self._loop(node.body)
-        self.scopes.pop()
-
-    def _over_map(self, over: tree.MapAccess) -> Type:
-        facts = self.map(over)
-        if over.key is not None:
-            return self.fail(over.at, f"Loop expression does not support type: {self.expr(over)}")
-        if facts.scalar:
-            return self.fail(
-                over.at, f"{over.name} has no explicit keys (scalar map), and cannot be used for iteration"
-            )
-        if UNKNOWN in (facts.key, facts.value):
-            return self.fail(over.at, f"Undefined map: {over.name}")
-        value = facts.value
-        if isinstance(value, Aggregate):
-            if not value.castable:
-                return self.fail(over.at, f"Loop expression does not support type: {value}")
-            value = read_type(value)
-        over.type = value
-        return Tuple((settled(facts.key), settled(value)))
-
-    def _while(self, node: tree.While) -> None:
-        self.warn(
-            node.at,
-            "While loops are deprecated and may be removed in the future.",
-            "use for ($i : 0..10) { }",
-        )
-        self.condition(node.condition)
-        self._loop(node.body)
-
-    def _unroll(self, node: tree.Unroll) -> None:
-        count = self.literal(node.count, "unroll()")
-        if isinstance(node.count, tree.Integer) and not 1 <= count <= 100:
-            self.fail(
-                node.count.at, "unroll maximum value is 100" if count > 100 else "unroll minimum value is 1"
-            )
-        self._loop(node.body)
-
-    def _loop(self, body: tree.Block) -> None:
-        self.loops += 1
-        self.block(body)
-        self.loops -= 1
-
-    def _leave(self, node: tree.Leave) -> None:
-        if not self.loops:
-            self.fail(node.at, f"'{node.word}' statement is not allowed in a probe")
-
-    def _return(self, node: tree.Return) -> None:
-        if self.function is not None:
-            subprograms.check_return(self, node)
-            return
-        if node.value is not None:
-            kind = self.value(node.value)
-            if kind not in (UNKNOWN, BOOL) and not isinstance(kind, Int):
-                self.fail(node.value.at, f"Probe return values can only be integers. Found {kind}")
-
-    def _import(self, node: tree.Import) -> None:
-        self.fail(node.at, "import is only allowed at the top of a script")
-
-
-def _leaves(statement: tree.Statement) -> bool:
-    """Tell whether what follows in the block is never reached."""
-    if isinstance(statement, tree.Do) and isinstance(statement.value, tree.Call):
-        return statement.value.name == "exit"
-    return isinstance(statement, tree.Return | tree.Leave)
 
 
 def _fits(have: Type, new: Type) -> bool:
@@ -493,16 +276,3 @@ def _fits(have: Type, new: Type) -> bool:
 
 def _short(kind: Type) -> str:
     return str(kind).rstrip("0123456789") if isinstance(kind, Int) else str(kind).partition("[")[0]
-
-
-STATEMENTS: dict[type[tree.Statement], Callable[[Checker, Any], None]] = {
-    tree.Let: Checker._let,
-    tree.Assign: Checker._assign,
-    tree.Do: Checker._do,
-    tree.For: Checker._for,
-    tree.While: Checker._while,
-    tree.Unroll: Checker._unroll,
-    tree.Leave: Checker._leave,
-    tree.Return: Checker._return,
-    tree.Import: Checker._import,
-}
