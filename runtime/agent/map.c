@@ -229,6 +229,23 @@ HELPER u64 map_iterate(struct map *map, struct map_cursor *cursor, void *key)
 	return 0;
 }
 
+// How many keys a map has.
+HELPER u64 map_length(struct map *map)
+{
+	u64 count = 0;
+
+	if (is_thread(map)) {
+		for (u64 at = thread_next(map, 0); at != ~0ULL; at = thread_next(map, at + 1))
+			count++;
+		return count;
+	}
+	if (!is_hash(map))
+		return map->max_entries;
+	for (u64 at = hash_next(map, FREE_END); at != FREE_END && count < map->max_entries; at = hash_next(map, at))
+		count++;
+	return count;
+}
+
 // Sum of one word over all cells; `word` is in the first one.
 HELPER u64 cells_sum(struct map *map, const u8 *word)
 {

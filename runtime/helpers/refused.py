@@ -44,7 +44,6 @@ REFUSED: dict[int, tuple[str, str]] = {
     39: ("skb_pull_data", PACKET),
     40: ("csum_update", PACKET),
     41: ("set_hash_invalid", PACKET),
-    42: ("get_numa_node_id", KERNEL),
     43: ("skb_change_head", PACKET),
     44: ("xdp_adjust_head", PACKET),
     46: ("get_socket_cookie", PACKET),

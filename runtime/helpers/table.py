@@ -130,6 +130,7 @@ _ROWS = (
     Helper(28, "csum_diff", (_READ0, _SIZE0, _READ0, _SIZE0, _ANY)),
     _number(35, "get_current_task"),
     Helper(36, "probe_write_user", (_ANY, _READ, _SIZE), needs="write"),
+    _number(42, "get_numa_node_id"),
     _probe_string(45, "probe_read_str"),
     Helper(58, "override_return", (_CTX, _ANY), needs="override"),
     Helper(67, "get_stack", (_CTX, _WRITE, _SIZE0, _ANY), Result.LENGTH, length_of=3, needs="stack"),
@@ -206,6 +207,15 @@ _ROWS = (
         fixed={2: 16},
         most=1,
     ),
+    Helper(100020, "string_length", (_READ, _SIZE0), Result.LENGTH, length_of=2),
+    Helper(100021, "string_find", (_READ, _SIZE0, _READ, _SIZE0)),
+    Helper(100022, "string_append", (_WRITE, _SIZE, _READ, _SIZE0)),
+    Helper(100023, "memory_compare", (_READ, _READ, _SIZE0), sizes={1: 3, 2: 3}),
+    Helper(100024, "string_glob", (_READ, _SIZE0, _READ, _SIZE0), Result.BOUNDED, most=1),
+    _number(100025, "parent_pid"),
+    Helper(100026, "comm_of", (_ANY, _WRITE, _SIZE)),
+    _number(100027, "cpu_count"),
+    Helper(100028, "map_length", (_MAP,)),
 )
 
 HELPERS: dict[int, Helper] = {row.id: row for row in _ROWS}

@@ -77,6 +77,8 @@ DIRECT: dict[int, tuple[str, str]] = {
     25: ("perf_output", "GR345"),
     28: ("csum_diff", "12345"),
     36: ("probe_write", "123"),
+    42: ("numa_node", ""),
+    80: ("cgroup_id", ""),
     93: ("spin_lock", "1"),
     94: ("spin_unlock", "1"),
     105: ("string_to_signed", "1234"),
@@ -96,6 +98,14 @@ DIRECT: dict[int, tuple[str, str]] = {
     100005: ("string_compare", "1234"),
     100006: ("cells_sum", "M2"),
     100010: ("map_iterate", "M23"),
+    100020: ("string_length", "12"),
+    100021: ("string_find", "1234"),
+    100022: ("string_append", "1234"),
+    100023: ("memory_compare", "123"),
+    100024: ("string_glob", "1234"),
+    100025: ("parent_pid", ""),
+    100026: ("comm_of", "123"),
+    100028: ("map_length", "M"),
 }
 
 
