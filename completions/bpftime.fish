@@ -17,6 +17,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -s f -l format -x -a 
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s B -x -a 'line full none' -d 'Output buffering: line, full or none.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s q -l quiet -d 'No chatter.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l no-warnings -d 'No warnings.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -s k -d 'Warn of reads and map look-ups that fail while tracing.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s v -l verbose -d 'Steps with timings; -vv the plan.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s d -x -a 'ast bytecode all' -d 'Print bytecode, verify, native or all on stderr, and go on.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l dry-run -d 'Arm, print the plan, take out again.'

@@ -64,6 +64,15 @@ class Stats:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong in a program; `result` is that of the helper to blame, which is empty for none."""
+
+    text: str
+    helper: str = ""
+    result: int = 0
+
+
 # `str` is text that was resolved by the tracer (symbols, times); `bytes` came from the target.
 Value = Union[
     int, bytes, str, None, "tuple[Value, ...]", "list[Value]", "dict[str, Value]", Histogram, Stats
@@ -83,12 +92,13 @@ class MapData:
 class Event:
     """One thing to print. `type` is a type name of the JSON format (`printf`, `value`, `map`, `hist` …).
 
-    `data`: bytes for printf and its like, `MapData` for map, hist, stats, tseries, else a value. The last
+    `data`: bytes for printf and its like, `MapData` for map, hist, stats, tseries, `Failure` for run-time
+    warnings, else a value. The last
     four are 0 or None unless the record was stamped.
     """
 
     type: str
-    data: Value | MapData
+    data: Value | MapData | Failure
     span: Span | None = None
     probe: str = ""
     pid: int = 0
@@ -100,7 +110,8 @@ class Event:
 class Action:
     """Something the pipeline does at this point of the event stream.
 
-    `what`: `print`, `clear`, `zero` (with `map`), `exit` (with `code`). `top` and `div` are print's.
+    `what`: `print`, `clear`, `zero` (with `map`), `cat`, `system` (with `text`), `exit` (with `code`). `top`
+    and `div` are print's.
     """
 
     what: str
@@ -108,6 +119,7 @@ class Action:
     top: int = 0
     div: int = 0
     code: int = 0
+    text: bytes = b""
 
 
 class Resolver(Protocol):
@@ -124,6 +136,12 @@ class Resolver(Protocol):
 
     def username(self, uid: int) -> str:
         """Name of a user, the number if unknown."""
+
+    def kernel_symbol(self, address: int) -> str:
+        """Name of the kernel's function at an address, `0x…` if unknown."""
+
+    def cgroup_path(self, group: int, pattern: str) -> str:
+        """`HIERARCHY:/path` of a control group in each hierarchy that matches a pattern, joined by commas."""
 
 
 def text_of(value: Value) -> bytes:

@@ -13,6 +13,7 @@ from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.tracewords import (
     Arguments,
     Buffering,
+    Checks,
     Clear,
     DryRun,
     FailOn,
@@ -74,6 +75,7 @@ def trace(
     buffering: Buffering = "line",
     quiet: Quiet = False,
     no_warnings: NoWarnings = False,
+    checks: Checks = False,
     verbose: Verbose = 0,
     stages: Stages = "",
     dry_run: DryRun = False,
@@ -109,6 +111,7 @@ AS_GIVEN = (
     "output",
     "buffering",
     "quiet",
+    "checks",
     "verbose",
     "dry_run",
     "unsafe",
@@ -132,12 +135,15 @@ def _config(ctx: typer.Context) -> Config:
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.stages import check_stages
+    from runtime.errors import UsageProblem
 
     values = ctx.params
     program, file, params = _program(values["text"] or [], values["arguments"] or [])
     launched, named = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(values["pid"] or []))
     _check_targets(values["command"], launched, pids, values["name"])
+    if values["checks"] and values["no_warnings"]:
+        raise UsageProblem("Cannot use both -k and --no-warnings.")
     check_choices(**{name: values[name] for name in CHECKED})
     return Config(
         program=program,

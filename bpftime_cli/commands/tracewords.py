@@ -37,6 +37,10 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)
 ]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Allow what changes the target.", show_default=False)]
+Checks = Annotated[
+    bool,
+    typer.Option("-k", help="Warn of reads and map look-ups that fail while tracing.", show_default=False),
+]
 MaxEvents = Annotated[
     int,
     typer.Option("--max-events", min=0, metavar="N", help="Stop after N printed events.", show_default=False),

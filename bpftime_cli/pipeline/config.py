@@ -20,6 +20,7 @@ class Config:
     buffering: str = "line"
     quiet: bool = False
     warnings: bool = True
+    checks: bool = False
     verbose: int = 0
     stages: tuple[str, ...] = ()
     dry_run: bool = False

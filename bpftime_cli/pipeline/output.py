@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,11 +13,14 @@ from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.render import FORMATS, PLAIN, Style, bar_width
 from runtime.errors import Problem, UsageProblem
 from runtime.events import Action, Event
+from runtime.lang.builtins import CHILD
+from runtime.lang.complaints import COUNTS, TOLD
 from runtime.lang.script import Script
 from runtime.shm.ring import RingReader
 from runtime.shm.session import Session
 
 RING = ".events"
+TALK = ("warnf", "runtime_error", "helper_error", "debugf")
 DRAIN = 20_000  # records decoded between two looks at signals and timers
 
 
@@ -115,19 +119,53 @@ class Output:
         return self.exit_code is not None or self._is_enough
 
     def _handle(self, item: Event | Action) -> None:
-        if isinstance(item, Event):
-            if self._is_enough:
-                return
+        if not isinstance(item, Event):
+            ACTIONS[item.what](self, item)
+        elif item.type in TALK:
+            self._tell(item)
+        elif not self._is_enough:
             self.renderer.write(item)
             self.printed += 1
-        elif item.what == "exit":
-            self.exit_code = item.code & 255 if self.exit_code is None else self.exit_code
-        elif item.what == "print":
-            self.print_map(item.map, item.top, item.div)
-        elif item.what == "clear":
-            self.script.maps[item.map].clear(self.session.view(item.map))
-        else:
-            self.script.maps[item.map].zero(self.session.view(item.map))
+
+    def _tell(self, event: Event) -> None:
+        """Pass on what is no data: warnings unless they are silenced, and the log with -v."""
+        if self.config.verbose if event.type == "debugf" else self.config.warnings:
+            self.renderer.write(event)
+
+    def _exit(self, action: Action) -> None:
+        self.exit_code = action.code & 255 if self.exit_code is None else self.exit_code
+
+    def _print(self, action: Action) -> None:
+        self.print_map(action.map, action.top, action.div)
+
+    def _clear(self, action: Action) -> None:
+        self.script.maps[action.map].clear(self.session.view(action.map))
+
+    def _zero(self, action: Action) -> None:
+        self.script.maps[action.map].zero(self.session.view(action.map))
+
+    def _cat(self, action: Action) -> None:
+        name = os.fsdecode(action.text)
+        try:
+            with Path(name).open("rb") as file:
+                text = file.read(self.script.config.number("max_cat_bytes"))
+        except OSError as error:
+            self._console.problem(Problem(f"failed to open file '{name}' ({error.strerror})"))
+            return
+        self._handle(Event("cat", text))
+
+    def _system(self, action: Action) -> None:
+        """Run a command to its end; what it prints is data, its other streams are ours."""
+        import subprocess  # lazy: rarely used
+
+        self.flush()
+        done = subprocess.run(["/bin/sh", "-c", action.text], stdout=subprocess.PIPE, check=False)
+        self._handle(Event("syscall", done.stdout))
+
+    def set_child(self, pid: int) -> None:
+        """Tell the programs the id of the launched program, where they ask."""
+        if CHILD in self.session.maps:
+            self.session.view(CHILD).set(bytes(4), pid.to_bytes(8, "little"))
 
     def print_map(self, name: str, top: int = 0, div: int = 0, *, at_exit: bool = False) -> None:
         """Print one map as it is now."""
@@ -158,19 +196,17 @@ class Output:
         if self.lost:
             self.renderer.write(Event("lost_events", self.lost))
             self._console.warn([f"Total lost event count: {self.lost}"])
-        for name in sorted(self.script.maps):
-            drops = self.session.view(name).drops()
-            if drops:
-                self._console.warn(
-                    [
-                        Problem(
-                            f"Map full; can't update element: {drops} updates of {name} were lost",
-                            hint="Try increasing max_map_keys config "
-                            "or manually setting the max entries in a map declaration",
-                        )
-                    ]
-                )
+        self._report_failures()
         self.flush()
+
+    def _report_failures(self) -> None:
+        """Say how many failures of each place were counted and not told."""
+        if not self.script.failures:
+            return
+        counts = memoryview(self.session.view(COUNTS).items()[0][1]).cast("Q")
+        for place, count in zip(self.script.failures, counts, strict=True):
+            if count > TOLD:
+                self._console.warn([Problem(f"{count - TOLD} more of: {place.text}", span=place.span)])
 
     def flush(self) -> None:
         """Write what was rendered."""
@@ -187,3 +223,13 @@ class Output:
         self._console.out.flush()
         if self.config.output:
             self._console.out.close()
+
+
+ACTIONS: dict[str, Callable[[Output, Action], None]] = {
+    "exit": Output._exit,
+    "print": Output._print,
+    "clear": Output._clear,
+    "zero": Output._zero,
+    "cat": Output._cat,
+    "system": Output._system,
+}

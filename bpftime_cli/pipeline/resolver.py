@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
+import os
+from bisect import bisect_right
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from pathlib import Path
 
 from runtime.errors import Problem
 from runtime.symbols.demangle import source_name
@@ -12,6 +17,7 @@ from runtime.symbols.jitted import PerfMap
 from runtime.symbols.modules import Module, modules_of
 from runtime.types import Location
 
+CGROUPS, UNIFIED = "/sys/fs/cgroup", "unified"
 UNLOADED = 64  # modules of a process that are remembered after they were unloaded
 
 
@@ -88,3 +94,37 @@ class Names:
             return pwd.getpwuid(uid).pw_name
         except KeyError:
             return str(uid)
+
+    @staticmethod
+    @lru_cache
+    def cgroup_path(group: int, pattern: str) -> str:
+        """Return the path of a control group of the unified hierarchy, empty if unknown."""
+        if not fnmatchcase(UNIFIED, pattern):
+            return ""
+        for folder, _, _ in os.walk(CGROUPS):
+            if os.stat(folder).st_ino == group:
+                return f"{UNIFIED}:{folder.removeprefix(CGROUPS) or '/'}"
+        return ""
+
+    @staticmethod
+    @lru_cache
+    def kernel_symbol(address: int) -> str:
+        """Return the kernel's function at an address, `0x…` if unknown or not to be read."""
+        names = kernel_symbols()
+        index = bisect_right(names, (address, "\x7f")) - 1
+        if index < 0 or not names[index][0]:
+            return f"{address:#x}"
+        start, name = names[index]
+        return f"{name}+{address - start}" if address > start else name
+
+
+@cache
+def kernel_symbols() -> list[tuple[int, str]]:
+    """Read the kernel's functions by address; where they may not be read, all addresses are 0."""
+    found: list[tuple[int, str]] = []
+    with suppress(OSError), Path("/proc/kallsyms").open(encoding="latin-1") as lines:
+        for line in lines:
+            address, kind, name, *_ = line.split()
+            if kind in "tTwW":
+                found.append((int(address, 16), name))
+    return sorted(found)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 from bpftime_cli.console import Console
@@ -38,6 +40,8 @@ class Trace:
         self.config = config
         self.console = console
         self.names = Names()
+        with suppress(OSError):
+            Path("/proc/self/comm").write_text("bpftime")  # what `comm` is in probes that run in the tracer
         self._interrupts = 0
         self._stop_signal = 0
         self._print_now = False
@@ -87,6 +91,8 @@ class Trace:
             environment=dict(os.environ),
             unsafe=self.config.unsafe,
             pid=bool(self.config.pids),
+            checks=self.config.checks,
+            child=bool(self.config.command),
         )
         script = compile_script(self.config.program, self.config.file, options)
         self.names.demangles = script.config.flag("cpp_demangle")
@@ -106,6 +112,7 @@ class Trace:
             self.folder.add(self.config.pids)
             self.processes.open()
             self.folder.add([t.target.pid for t in self.processes.traced])
+            self.output.set_child(self.processes.child)
             self._note("opened the target")
             self._leave_if_told()
             self.clock.start()

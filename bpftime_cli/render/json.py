@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpftime_cli.render.base import Renderer
-from runtime.events import Bucket, Buffer, Event, Histogram, MapData, Stats, Value, text_of
+from runtime.events import Bucket, Buffer, Event, Failure, Histogram, MapData, Stats, Value, text_of
 
 ESCAPES = {
     **{code: f"\\u{code:04x}" for code in range(0x20)},
@@ -39,7 +39,7 @@ class Json(Renderer):
 def _plain(event: Event) -> str:
     if isinstance(event.data, MapData):
         return '"data": ' + map_json(event.data)
-    return '"data": ' + value_json(event.data)
+    return '"data": ' + (value_json(None) if isinstance(event.data, Failure) else value_json(event.data))
 
 
 def _text(event: Event) -> str:
@@ -55,7 +55,12 @@ def _counted(word: str) -> Callable[[Event], str]:
 
 
 def _message(event: Event) -> str:
-    text = f'"msg": {quoted(event.data if isinstance(event.data, bytes | str) else b"")}'
+    data = event.data
+    text = f'"msg": {quoted(data if isinstance(data, bytes | str) else b"")}'
+    if isinstance(data, Failure):
+        text = f'"msg": {quoted(data.text)}'
+        if data.helper:
+            text += f', "helper": {quoted(data.helper)}, "retcode": {data.result}'
     if event.span is None:
         return text
     span = event.span
@@ -63,7 +68,7 @@ def _message(event: Event) -> str:
 
 
 FORMS: dict[str, Callable[[Event], str]] = {
-    "printf": _text,
+    **dict.fromkeys(("printf", "time", "cat", "join", "syscall", "debugf"), _text),
     "attached_probes": _counted("probes"),
     "lost_events": _counted("events"),
     **dict.fromkeys(("errorf", "warnf", "runtime_error", "helper_error"), _message),

@@ -6,13 +6,14 @@ import re
 import struct
 from collections.abc import Callable
 
+from bpftime_cli.messages import Message, show
 from bpftime_cli.render.base import Renderer, Style
-from runtime.events import Bucket, Event, Histogram, MapData, Value, key_text, text_of
+from runtime.events import Bucket, Event, Failure, Histogram, MapData, Value, key_text, text_of
 
 LABEL, COUNT = 16, 8  # columns
 EXACT = 1 << 24  # counts up to here are exact in the reference's float32
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
-TEXT_TYPES = ("printf", "time", "cat", "syscall")
+TEXT_TYPES = ("printf", "time", "cat")
 
 
 class Text(Renderer):
@@ -27,7 +28,7 @@ class Text(Renderer):
         elif event.type in FORMS:
             to_talk, form = FORMS[event.type]
             (self.talk if to_talk else self.sink)(self._clean(form(event)))
-        else:
+        elif not isinstance(event.data, Failure):
             self.sink(self._value(event.data) + b"\n")
 
     def _clean(self, text: bytes) -> bytes:
@@ -55,7 +56,7 @@ class Text(Renderer):
         return b"".join(lines)
 
 
-def _bytes(data: Value | MapData) -> bytes:
+def _bytes(data: Value | MapData | Failure) -> bytes:
     return data if isinstance(data, bytes) else b""
 
 
@@ -66,6 +67,15 @@ def _message(level: bytes) -> Callable[[Event], bytes]:
         return place + level + b": " + text + (b"" if text.endswith(b"\n") else b"\n")
 
     return form
+
+
+def _failure(event: Event) -> bytes:
+    failure = event.data
+    assert isinstance(failure, Failure)
+    text = show(Message("WARNING", failure.text, event.span))
+    if failure.helper:
+        text += f"Additional Info - helper: {failure.helper}, retcode: {failure.result}\n"
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _attached(event: Event) -> bytes:
@@ -80,7 +90,7 @@ def _join(event: Event) -> bytes:
     return _bytes(event.data) + b"\n"
 
 
-def _int(data: Value | MapData) -> int:
+def _int(data: Value | MapData | Failure) -> int:
     return data if isinstance(data, int) else 0
 
 
@@ -89,9 +99,11 @@ FORMS: dict[str, tuple[bool, Callable[[Event], bytes]]] = {  # type → (to stde
     "lost_events": (True, _lost),
     "errorf": (True, _message(b"ERROR")),
     "warnf": (True, _message(b"WARNING")),
-    "runtime_error": (True, _message(b"WARNING")),
-    "helper_error": (True, _message(b"WARNING")),
+    "runtime_error": (True, _failure),
+    "helper_error": (True, _failure),
+    "debugf": (True, lambda event: _bytes(event.data)),
     "join": (False, _join),
+    "syscall": (False, _join),
 }
 
 

@@ -33,7 +33,7 @@ HELPER s64 string_append(u8 *to, u64 bytes, const u8 *from, u64 from_bytes)
 		return 0;
 	more = more < bytes - 1 - at ? more : bytes - 1 - at;
 	copy_bytes(to + at, from, more);
-	zero_bytes(to + at + more, bytes - at - more);
+	to[at + more] = 0;
 	return 0;
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.lang import mapcode, tree
+from runtime.lang import complaints, mapcode, tree
 from runtime.lang.code import Label, signed32
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate
@@ -51,7 +51,7 @@ def update(g: Generator, target: tree.MapAccess, call: tree.Call) -> None:
     row.apply(g)
     if shape.set_at >= 0:
         _mark(g, shape)
-    g.code.at(full)
+    mapcode.when_full(g, target, full)
 
 
 def _mark(g: Generator, shape: MapShape) -> None:
@@ -198,17 +198,24 @@ def read(g: Generator, node: tree.MapAccess, shape: MapShape, kind: Aggregate) -
             g.code.map_value(0, shape.name)
             READERS[kind.name](g, shape, kind)
         else:
-            read_at(g, mapcode.key_of(g, shape, node.key), shape, kind)
+            read_at(g, mapcode.key_of(g, shape, node.key), shape, kind, node)
 
 
-def read_at(g: Generator, key: Place, shape: MapShape, kind: Aggregate) -> None:
-    """Reduce the state under a key that is in memory."""
-    missing = g.code.label()
+def read_at(
+    g: Generator, key: Place, shape: MapShape, kind: Aggregate, node: tree.MapAccess | None = None
+) -> None:
+    """Reduce the state under a key that is in memory; with a `node`, a missing key may be told."""
+    found, done = g.code.label(), g.code.label()
     with g.storage.scope():
         mapcode.look_up(g, shape, key)
-        g.code.jump_if_constant("==", 0, 0, missing)
+        g.code.jump_if_constant("!=", 0, 0, found)
+        if node is not None and g.output.checks:
+            complaints.complain(g, node.at, complaints.NOT_FOUND, "map_lookup_elem")
+            g.code.set(0, 0)
+        g.code.jump(done)
+        g.code.at(found)
         READERS[kind.name](g, shape, kind)
-        g.code.at(missing)
+        g.code.at(done)
 
 
 def _cells(g: Generator, shape: MapShape) -> None:

@@ -9,19 +9,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import tree
-from runtime.lang.types import PROBE_NAME, SYMBOL, UINT32, UINT64, UNKNOWN, USERNAME, String, Type
-from runtime.lang.ustack import default_stack, fill_stack
+from runtime.lang import complaints, memory, tree
+from runtime.lang.types import (
+    BOOL,
+    PROBE_NAME,
+    SYMBOL,
+    UINT8,
+    UINT32,
+    UINT64,
+    UNKNOWN,
+    USERNAME,
+    String,
+    Type,
+)
+from runtime.lang.ustack import empty_stack, fill_empty_stack, fill_stack, full_stack
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 KTIME, RANDOM, CPU, PID_TGID, UID_GID, COMM = 5, 7, 8, 14, 15, 16  # helpers
+CGROUP, JIFFIES, NUMA, PARENT, COMM_OF, CPUS = 80, 118, 42, 100025, 100026, 100027
 BOOT, FUNC_IP, COOKIE, TAI, SESSION_START, CALL_NS = 125, 173, 174, 208, 100007, 100009
 ENTRY_ARG, ENTRY_ARGUMENTS = 100008, 6  # helper, and how many arguments come in registers
 RETVAL = 80  # ax in pt_regs
 COMM_SIZE = 16
+CHILD = ".child"  # map that holds the id of the launched program
+PROBE_TYPES = {"begin": "special", "end": "special", "self": "special", "bench": "benchmark"}
 CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
 
 
@@ -29,6 +43,7 @@ CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
 class Builtin:
     """One builtin. `needs`: a field of `Provider` that must be set; `refusal`: the message if not.
 
+    `modes`: words that it may be called with. `takes`: the type of the one argument it may be called with.
     `typed`: gives the type where the script's configuration decides it.
     """
 
@@ -39,8 +54,9 @@ class Builtin:
     needs: str = ""
     refusal: str = ""
     modes: tuple[str, ...] = ()
+    takes: Type | None = None
     reason: str = ""
-    typed: Callable[[Any], Type] | None = None
+    typed: Callable[[Any, Any], Type] | None = None
 
     def check(self, c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node classes would be a cycle
         """Type a use, or record why it is not possible here."""
@@ -51,7 +67,7 @@ class Builtin:
         if self.needs and not getattr(provider, self.needs):
             c.fail(node.at, self.refusal.format(provider.name))
             return UNKNOWN
-        return self.typed(c) if self.typed else self.type
+        return self.typed(c, node) if self.typed else self.type
 
 
 def argument_number(name: str) -> int | None:
@@ -113,12 +129,62 @@ def _elapsed(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
 
 
 def _comm(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
-    del node
+    if args := getattr(node, "args", []):
+        g.word(args[0])
+        _comm_of(g, place)
+        return
     for at in (0, 8):
         g.code.store_constant(place + at, 0, 8)
     g.code.address(1, place)
     g.code.set(2, COMM_SIZE)
     g.code.call(COMM)
+
+
+def _comm_of(g: Generator, place: Place) -> None:
+    """Write the name of the process whose id is in r0."""
+    g.code.move(1, 0)
+    g.code.address(2, place)
+    g.code.set(3, COMM_SIZE)
+    g.code.call(COMM_OF)
+
+
+def _leader_comm(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    _high(PID_TGID)(g, node)
+    _comm_of(g, place)
+
+
+def _parent_comm(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.call(PARENT)
+    _comm_of(g, place)
+
+
+def _child(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    if g.output.has_child:
+        g.code.map_value(1, CHILD)
+        g.code.load(0, Place(1, 0), 4)
+        return
+    complaints.complain(g, node.at, complaints.NO_CHILD)
+    g.code.set(0, 0)
+
+
+def _has_child(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.set(0, int(g.output.has_child))
+
+
+def _fill_probe_type(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    memory.constant(g, place, _type_of_probe(g).encode().ljust(node.type.capacity, b"\0"))
+
+
+def _probe_type(c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node
+    del node
+    return String(len(_type_of_probe(c)) + 1)
+
+
+def _type_of_probe(state: Any) -> str:  # noqa: ANN401  # checker or generator
+    name: str = state.body.provider.name
+    return PROBE_TYPES.get(name, name)
 
 
 def _retval(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
@@ -161,41 +227,44 @@ def _one(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
 _FUNC = "The func builtin can not be used with '{}' probes"
 _RETVAL = "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes"
 _ELAPSED = "The elapsed_call builtin can only be used with 'uretprobe' probes"
+_KERNEL = "it belongs to the kernel; served are the members that builtins know: curtask.pid, curtask.tgid, …"
 _USTACK = "ustack can not be used with {} probes"
-_KERNEL = "it belongs to the kernel"
-_LATER = "use a builtin that is: pid, tid, comm, nsecs, elapsed, cpu, uid, gid, func, probe, rand"
 
 BUILTINS = {
     row.name: row
     for row in (
         Builtin("pid", UINT32, _high(PID_TGID), modes=("curr_ns", "init")),
         Builtin("tid", UINT32, _low(PID_TGID), modes=("curr_ns", "init")),
+        Builtin("ppid", UINT32, _helper(PARENT)),
+        Builtin("leader_tid", UINT32, _high(PID_TGID)),
+        Builtin("cpid", UINT32, _child),
+        Builtin("has_cpid", BOOL, _has_child),
         Builtin("uid", UINT64, _low(UID_GID)),
         Builtin("gid", UINT64, _high(UID_GID)),
         Builtin("username", USERNAME, _low(UID_GID)),
-        Builtin("comm", String(COMM_SIZE), _zero, _comm),
+        Builtin("comm", String(COMM_SIZE), _zero, _comm, takes=UINT32),
+        Builtin("pcomm", String(COMM_SIZE), _zero, _parent_comm),
+        Builtin("leader_comm", String(COMM_SIZE), _zero, _leader_comm),
         Builtin("nsecs", UINT64, _nsecs, modes=tuple(CLOCKS)),
         Builtin("elapsed", UINT64, _elapsed),
+        Builtin("jiffies", UINT64, _helper(JIFFIES)),
         Builtin("cpu", UINT64, _helper(CPU)),
+        Builtin("ncpus", UINT64, _helper(CPUS)),
+        Builtin("numaid", UINT64, _helper(NUMA)),
+        Builtin("cgroup", UINT64, _helper(CGROUP)),
         Builtin("rand", UINT32, _helper(RANDOM)),
         Builtin("retval", UINT64, _retval, needs="result", refusal=_RETVAL),
         Builtin("elapsed_call", UINT64, _helper(CALL_NS), needs="result", refusal=_ELAPSED),
         Builtin("func", SYMBOL, _zero, _func, needs="registers", refusal=_FUNC),
         Builtin("probe", PROBE_NAME, _probe),
-        Builtin("usermode", UINT32, _one),
-        Builtin("kstack", UINT64, _zero, reason=_KERNEL),
+        Builtin("probetype", UNKNOWN, _zero, _fill_probe_type, typed=_probe_type),
+        Builtin("usermode", UINT8, _one),
+        Builtin("kstack", UNKNOWN, _zero, fill_empty_stack, typed=empty_stack),
         Builtin("curtask", UINT64, _zero, reason=_KERNEL),
-        Builtin("cgroup", UINT64, _zero, reason=_LATER),
-        Builtin("ustack", UNKNOWN, _zero, fill_stack, "registers", _USTACK, typed=default_stack),
+        Builtin("ustack", UNKNOWN, _zero, fill_stack, "registers", _USTACK, typed=full_stack),
         Builtin(
             "args", UINT64, _zero, reason="use arg0, arg1, …: the function's debug info is not read here"
         ),
         Builtin("ctx", UINT64, _zero, reason='use reg("…")'),
-        Builtin("ppid", UINT32, _zero, reason=_LATER),
-        Builtin("jiffies", UINT64, _zero, reason="use nsecs"),
-        Builtin("numaid", UINT64, _zero, reason=_LATER),
-        Builtin("ncpus", UINT64, _zero, reason=_LATER),
-        Builtin("cpid", UINT32, _zero, reason=_LATER),
-        Builtin("pcomm", String(COMM_SIZE), _zero, reason=_LATER),
     )
 }

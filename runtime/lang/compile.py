@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from runtime.ebpf.object import Object, Program
 from runtime.errors import Problem, joined
 from runtime.lang import imports, subprograms, tree
+from runtime.lang.builtins import CHILD
 from runtime.lang.checker import Body, Checker
+from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
@@ -30,6 +32,7 @@ from runtime.maps.spec import MapKind, MapSpec
 
 RING_BYTES = 64 << 20
 PAGE = 4096
+READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
 DEPTH = 20000  # Python frames for the deepest tree that the parser lets pass
 MAP_KINDS = {
     "hash": False,
@@ -80,9 +83,11 @@ def _compile(source: Source, options: Options) -> Script:
         raise joined(checker.errors)
     shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
     _check_declarations(source, shapes, checker.maps)
-    output = Output(config, shapes, functions=checker.functions)
+    output = Output(
+        config, shapes, functions=checker.functions, checks=options.checks, has_child=options.child
+    )
     programs, probes = _generate(source, output, bodies)
-    specs = _specs(output, config)
+    specs = _specs(output, config, programs)
     warnings = (*config.warnings, *folder.warnings, *checker.warnings)
     return Script(
         Object(source.file, "script", config.text("license"), tuple(programs), specs),
@@ -91,6 +96,7 @@ def _compile(source: Source, options: Options) -> Script:
         tuple(output.events),
         warnings,
         config,
+        tuple(output.failures),
     )
 
 
@@ -179,10 +185,18 @@ def _generate(source: Source, output: Output, bodies: list[Body]) -> tuple[list[
     return programs, probes
 
 
-def _specs(output: Output, config: Config) -> tuple[MapSpec, ...]:
+def _specs(output: Output, config: Config, programs: list[Program]) -> tuple[MapSpec, ...]:
     specs = [shape.spec() for shape in output.maps.values()]
     if output.zeros:
         specs.append(MapSpec(ZEROS, MapKind.ARRAY, 4, output.zeros, 1))
+    if any(CHILD in program.map_refs.values() for program in programs):
+        specs.append(MapSpec(CHILD, MapKind.ARRAY, 4, 8, 1))
+    if output.failures:
+        specs.append(MapSpec(COUNTS, MapKind.ARRAY, 4, 8 * len(output.failures), 1))
+    specs += [
+        MapSpec(name, MapKind.ARRAY, 4, len(data), 1, READ_ONLY, initial=data)
+        for name, data in output.tables.items()
+    ]
     if output.events:
         pages = config.number("perf_rb_pages")
         size = 1 << (pages * PAGE - 1).bit_length() if pages else RING_BYTES

@@ -6,19 +6,23 @@ targets can write: short or absurd ones give a `Problem`, never another error.
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runtime.errors import Problem, Span
-from runtime.events import Action, Buffer, Event, Pointer, Resolver, Value, text_of
+from runtime.events import Action, Buffer, Event, Failure, Pointer, Resolver, Value, text_of
 from runtime.lang import formats
 from runtime.lang import types as t
 from runtime.lang.layout import stored_size
+from runtime.lang.printed import CgroupPath, KernelSymbol
 from runtime.lang.stacktext import read_stack
 
 HEADER = 8  # bytes before the arguments of a record
+MOST_ERRNO = 4095
 PREFIX = struct.Struct("<HHI")
 Reader = Callable[[bytes, int, Resolver], Value]
 
@@ -56,6 +60,8 @@ def _word_reader(kind: t.Type, whole: bool) -> Reader:
         return lambda data, at, _: Pointer(unpack(data, at)[0])
     if isinstance(kind, t.Username):
         return lambda data, at, resolver: resolver.username(unpack(data, at)[0])
+    if isinstance(kind, KernelSymbol):
+        return lambda data, at, resolver: resolver.kernel_symbol(unpack(data, at)[0])
     return lambda data, at, resolver: resolver.probe_name(unpack(data, at)[0])
 
 
@@ -117,7 +123,17 @@ def _timestamp_reader(_: t.Type, reading: Reading) -> Reader:
 
 def _inet_reader(_: t.Type, __: Reading) -> Reader:
     def read(data: bytes, at: int, _: Resolver) -> Value:
+        if _UNSIGNED[8].unpack_from(data, at)[0] == socket.AF_INET6:
+            return socket.inet_ntop(socket.AF_INET6, data[at + 8 : at + 24])
         return ".".join(map(str, data[at + 8 : at + 12]))
+
+    return read
+
+
+def _cgroup_reader(_: t.Type, reading: Reading) -> Reader:
+    def read(data: bytes, at: int, resolver: Resolver) -> Value:
+        number, _zero, group = struct.unpack_from("<IIQ", data, at)
+        return resolver.cgroup_path(group, reading.formats[number] if number < len(reading.formats) else "*")
 
     return read
 
@@ -139,6 +155,7 @@ READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
     t.Timestamp: _timestamp_reader,
     t.Inet: _inet_reader,
     t.Mac: _mac_reader,
+    CgroupPath: _cgroup_reader,
     t.Named: _nothing_reader,
 }
 
@@ -182,7 +199,7 @@ class PrintfDecoder(Decoder):
         self, name: str, parsed: formats.Format, kinds: Sequence[t.Type], reading: Reading, span: Span
     ) -> None:
         self.name = name
-        self.span = span if name != "printf" else None
+        self.span = span if name in ("errorf", "warnf") else None
         self.texts = parsed.texts
         self.parts: list[tuple[int, Reader, Callable[[Value], bytes], bytes]] = []
         at = HEADER
@@ -193,11 +210,49 @@ class PrintfDecoder(Decoder):
 
     def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Format the record."""
+        return Event(self.name, self.text(payload, resolver), self.span)
+
+    def text(self, payload: bytes, resolver: Resolver) -> bytes:
+        """Give the formatted text."""
         pieces = [self.texts[0]]
         for at, read, form, text in self.parts:
             pieces.append(form(read(payload, at, resolver)))
             pieces.append(text)
-        return Event(self.name, b"".join(pieces), self.span)
+        return b"".join(pieces)
+
+
+class CommandDecoder(PrintfDecoder):
+    """cat and system: the formatted text is a path or a command."""
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the action."""
+        return Action(self.name, text=self.text(payload, resolver).partition(b"\0")[0])
+
+
+class JoinDecoder(Decoder):
+    """join: the program has put the strings together."""
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the text."""
+        del resolver
+        return Event("join", payload[HEADER:])
+
+
+class FailureDecoder(Decoder):
+    """A run-time warning; without a text of its own it is the error number's."""
+
+    size = HEADER + 8
+
+    def __init__(self, text: str, helper: str, span: Span) -> None:
+        self.what, self.helper, self.span = text, helper, span
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the failure."""
+        del resolver
+        result = _SIGNED[8].unpack_from(payload, HEADER)[0]
+        text = self.what or os.strerror(min(abs(result), MOST_ERRNO))
+        kind = "helper_error" if self.helper else "runtime_error"
+        return Event(kind, Failure(text, self.helper, result), self.span)
 
 
 class ValueDecoder(Decoder):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.errors import Span
 from runtime.lang import aggregate, conversion, loops, mapcode, memory, subprograms, tree, words
 from runtime.lang.builtins import BUILTINS, Builtin
 from runtime.lang.checker import Body
@@ -21,6 +22,7 @@ from runtime.lang.functions import AGGREGATES, FUNCTIONS
 from runtime.lang.functions.row import Function
 from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
+from runtime.lang.script import Failing
 from runtime.lang.source import Source
 from runtime.lang.storage import FRAME, Storage
 from runtime.lang.subprograms import Returning, Subprogram
@@ -41,12 +43,21 @@ class Output:
     zeros: int = 0  # bytes of the never written map that new aggregations start from
     formats: list[str] = field(default_factory=list)  # of strftime
     functions: dict[str, Subprogram] = field(default_factory=dict)
+    failures: list[Failing] = field(default_factory=list)
+    tables: dict[str, bytes] = field(default_factory=dict)  # constant data that programs read
+    checks: bool = False  # -k: reads and look-ups that fail are told
+    has_child: bool = False  # a program is launched, its id is in a map
 
     @property
     def reading(self) -> Reading:
         """What decoders need to know."""
         trailer = self.config.text("str_trunc_trailer").encode("utf-8", "surrogateescape")
         return Reading(self.formats, trailer)
+
+    def failure(self, text: str, span: Span) -> int:
+        """Give the number of a place that may fail."""
+        self.failures.append(Failing(text, span))
+        return len(self.failures) - 1
 
     def event(self, decoder: Decoder) -> int:
         """Give a decoder its number in ring records."""
@@ -161,14 +172,25 @@ class Generator:
                 self._if(node)
             elif isinstance(node, tree.Increment) and isinstance(node.target, tree.MapAccess):
                 mapcode.add(self, node.target, tree.Integer(node.at, 1 if node.op == "++" else -1))
-            elif isinstance(node, tree.Call) and node.type in (NONE, VOID):
-                self.call(node)
+            elif isinstance(node, tree.Call) and self._drops(node):
+                pass
             elif isinstance(node, tree.Ternary) and not node.type.word:
                 self._ternary(node)
             elif node.type.word:
                 self.word(node)
             elif node.type.size:
                 self.place(node)
+
+    def _drops(self, node: tree.Call) -> bool:
+        """Call a function whose value nobody wants, if it has a way of its own for that or gives none."""
+        row = FUNCTIONS.get(node.name)
+        if row is not None and row.drop is not None:
+            row.drop(self, node)
+            return True
+        if node.type in (NONE, VOID):
+            self.call(node)
+            return True
+        return False
 
     # Statements
 

@@ -99,13 +99,16 @@ def _call(c: Checker, node: tree.Call) -> Type:
 def _builtin_call(c: Checker, node: tree.Call) -> Type:
     builtin = BUILTINS.get(node.name)
     if builtin is None and node.name in NOT_SERVED:
-        return c.fail(node.name_at, f"{node.name}() is not served")
+        return c.fail(node.name_at, f"{node.name}() is not served", NOT_SERVED[node.name])
     if builtin is None:
         names = [*FUNCTIONS, *AGGREGATES, *BUILTINS]
         return c.fail(node.name_at, f"Unknown function: '{node.name}'", near(node.name, names, "{}()"))
-    if node.args and not builtin.modes:
-        return c.fail(node.at, f"{node.name}() requires 0 arguments ({len(node.args)} provided)")
-    if node.args:
+    if arity := arity_error(node.name, len(node.args), 0, int(bool(builtin.modes or builtin.takes))):
+        return c.fail(node.at, arity)
+    if builtin.takes:
+        for arg in node.args:
+            c.integer(arg, f"{node.name}()")
+    elif node.args:
         mode = node.args[0]
         if len(node.args) > 1 or not isinstance(mode, tree.Identifier) or mode.name not in builtin.modes:
             return c.fail(node.at, f"{node.name}() expects one of {', '.join(builtin.modes)}")

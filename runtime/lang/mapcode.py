@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import conversion, memory, tree
+from runtime.lang import complaints, conversion, memory, tree
 from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate, Int, Type
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 LOOKUP, UPDATE, DELETE = 1, 2, 3  # helpers
+E2BIG = 7
 NOEXIST = 1  # update only where there is no such key
 ZEROS = ".zeros"
 
@@ -54,6 +55,18 @@ def look_up_or_add(g: Generator, shape: MapShape, key: Place, missing: Label) ->
     g.code.at(found)
 
 
+def when_full(g: Generator, target: tree.MapAccess, full: Label) -> None:
+    """End an update that goes to `full` where the map has no room: that is told."""
+    if target.key is None:
+        g.code.at(full)
+        return
+    done = g.code.label()
+    g.code.jump(done)
+    g.code.at(full)
+    complaints.complain(g, target.at, complaints.FULL, "map_update_elem", -E2BIG)
+    g.code.at(done)
+
+
 def value_type(shape: MapShape) -> Type:
     """The type of the word or memory that reading a value gives."""
     if isinstance(shape.value, Aggregate):
@@ -68,14 +81,19 @@ def read_word(g: Generator, node: tree.MapAccess, shape: MapShape) -> None:
         g.code.load(0, Place(1, 0), 8)
         return
     with g.storage.scope():
-        read_word_at(g, key_of(g, shape, node.key), shape)
+        read_word_at(g, key_of(g, shape, node.key), shape, node)
 
 
-def read_word_at(g: Generator, key: Place, shape: MapShape) -> None:
-    """Read the word under a key that is in memory."""
-    done = g.code.label()
+def read_word_at(g: Generator, key: Place, shape: MapShape, node: tree.MapAccess | None = None) -> None:
+    """Read the word under a key that is in memory; with a `node`, a missing key may be told."""
+    found, done = g.code.label(), g.code.label()
     look_up(g, shape, key)
-    g.code.jump_if_constant("==", 0, 0, done)
+    g.code.jump_if_constant("!=", 0, 0, found)
+    if node is not None and g.output.checks:
+        complaints.complain(g, node.at, complaints.NOT_FOUND, "map_lookup_elem")
+        g.code.set(0, 0)
+    g.code.jump(done)
+    g.code.at(found)
     g.code.load(0, Place(0, 0), 8)
     g.code.at(done)
 
@@ -88,11 +106,18 @@ def read_memory(g: Generator, node: tree.MapAccess, place: Place, kind: Type) ->
         memory.convert(g, Place(0, 0), shape.value, place, kind)
         return
     with g.storage.scope():
-        read_memory_at(g, key_of(g, shape, node.key), shape, place, kind)
+        read_memory_at(g, key_of(g, shape, node.key), shape, place, kind, node)
 
 
-def read_memory_at(g: Generator, key: Place, shape: MapShape, place: Place, kind: Type) -> None:
-    """Read what is no word under a key that is in memory."""
+def read_memory_at(
+    g: Generator,
+    key: Place,
+    shape: MapShape,
+    place: Place,
+    kind: Type,
+    node: tree.MapAccess | None = None,
+) -> None:
+    """Read what is no word under a key that is in memory; with a `node`, a missing key may be told."""
     missing, done = g.code.label(), g.code.label()
     look_up(g, shape, key)
     g.code.jump_if_constant("==", 0, 0, missing)
@@ -103,6 +128,8 @@ def read_memory_at(g: Generator, key: Place, shape: MapShape, place: Place, kind
         memory.convert(g, Place(8, 0), shape.value, place, kind)
     g.code.jump(done)
     g.code.at(missing)
+    if node is not None and g.output.checks:
+        complaints.complain(g, node.at, complaints.NOT_FOUND, "map_lookup_elem")
     memory.zero(g, place, kind.size)
     g.code.at(done)
 
@@ -132,7 +159,7 @@ def store(g: Generator, target: tree.MapAccess, value: tree.Expr) -> None:
         place = _ready(value, shape.value) or g.storage.take(size)
         if place != _ready(value, shape.value):
             memory.write_stored(g, value, place, shape.value)
-        update(g, shape, key_of(g, shape, target.key), place)
+        update(g, shape, key_of(g, shape, target.key), place, target)
 
 
 def _ready(value: tree.Expr, kind: Type) -> Place | None:
@@ -142,13 +169,15 @@ def _ready(value: tree.Expr, kind: Type) -> Place | None:
     return None
 
 
-def update(g: Generator, shape: MapShape, key: Place, value: Place) -> None:
-    """Put a value that is in memory under a key that is in memory."""
+def update(g: Generator, shape: MapShape, key: Place, value: Place, target: tree.MapAccess) -> None:
+    """Put a value that is in memory under a key that is in memory; that the map is full is told."""
     g.code.map(1, shape.name)
     g.code.address(2, key)
     g.code.address(3, value)
     g.code.set(4, 0)
     g.code.call(UPDATE)
+    if shape.may_be_full:
+        complaints.complain_if_negative(g, target.at, complaints.FULL, "map_update_elem")
 
 
 def _store_scalar(g: Generator, shape: MapShape, value: tree.Expr) -> None:
@@ -188,7 +217,7 @@ def add(g: Generator, target: tree.MapAccess, value: tree.Expr, *, negative: boo
         g.code.add_atomic(Place(0, 0), 1)
         if shape.set_at >= 0:
             g.code.store_constant(Place(0, shape.set_at), 1, 8)
-        g.code.at(full)
+        when_full(g, target, full)
 
 
 def increment(g: Generator, target: tree.MapAccess, delta: int, prefix: bool) -> None:
@@ -206,7 +235,7 @@ def increment(g: Generator, target: tree.MapAccess, delta: int, prefix: bool) ->
         g.code.store(Place(1, 0), 0, 8)
         g.code.store_constant(Place(1, shape.set_at), 1, 8)
     else:
-        update(g, shape, key_of(g, shape, target.key), new)
+        update(g, shape, key_of(g, shape, target.key), new, target)
     g.code.load(0, new if prefix else old, 8)
 
 

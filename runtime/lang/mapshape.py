@@ -46,6 +46,11 @@ class MapShape:
         """Bytes of a value, with the word that says whether it is set."""
         return stored_size(self.value) + (8 if self.set_at >= 0 else 0)
 
+    @property
+    def may_be_full(self) -> bool:
+        """Whether a new key may find no room; kinds that evict make room."""
+        return not self.scalar and self.kind != LRU_HASH
+
     def spec(self) -> MapSpec:
         """The map as objects describe it."""
         cells = isinstance(self.value, Aggregate) and self.value.added_only

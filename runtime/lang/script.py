@@ -17,6 +17,7 @@ from runtime.lang.mapdecoder import MapDecoder
 class Options:
     """What a script's text alone does not say.
 
+    `checks`: reads and look-ups that fail are told (-k). `child`: a program is launched, so `cpid` is known.
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     """
@@ -25,6 +26,8 @@ class Options:
     environment: Mapping[str, str] = field(default_factory=dict)
     unsafe: bool = False
     pid: bool = False
+    checks: bool = False
+    child: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,14 @@ class ScriptProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """A place of a script that may fail at run time; `runtime.lang.complaints` counts its failures."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """One compiled script."""
 
@@ -56,6 +67,7 @@ class Script:
     events: tuple[Decoder, ...]
     warnings: tuple[Problem, ...]
     config: Config
+    failures: tuple[Failing, ...] = ()
 
     def decode_record(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Decode one record of the ring `.events`.

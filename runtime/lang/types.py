@@ -259,6 +259,7 @@ class Stack(Type):
 
     mode: str
     limit: int
+    which: str = "ustack"
 
     @property
     def size(self) -> int:
@@ -271,7 +272,7 @@ class Stack(Type):
         return 8
 
     def __str__(self) -> str:
-        return f"ustack_{self.mode}_{self.limit}"
+        return f"{self.which}_{self.mode}_{self.limit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import aggregate, conversion, mapcode, memory, tree
+from runtime.lang import aggregate, complaints, conversion, mapcode, memory, tree
 from runtime.lang.builtins import argument_number, is_entry, lower_entry
 from runtime.lang.code import Label, signed32
 from runtime.lang.types import BOOL, COMPARISONS, Aggregate, Int, Pointer, String, Tuple, Type
@@ -210,7 +210,7 @@ def _binary(g: Generator, node: tree.Binary) -> None:
     if _is_immediate(node.right) and isinstance(node.right, tree.Integer) and scale == 1:
         g.word(node.left)
         if node.op in "/%" and node.right.value == 0:
-            g.code.set(0, 1)  # the language's result of a division by zero
+            _by_zero(g, node)
         else:
             _by_constant(g, node.op, node.right.value)
         return
@@ -220,7 +220,7 @@ def _binary(g: Generator, node: tree.Binary) -> None:
     if node.op == "+" and (other := conversion.scale_of(node.right.type)) > 1:
         g.code.alu_constant("*", 0, other)
     if node.op in "/%":
-        _divide(g, node.op)
+        _divide(g, node)
     else:
         g.code.alu(node.op, 0, 1)
 
@@ -232,14 +232,19 @@ def _by_constant(g: Generator, op: str, value: int) -> None:
         g.code.alu_constant(op, 0, value)
 
 
-def _divide(g: Generator, op: str) -> None:
+def _divide(g: Generator, node: tree.Binary) -> None:
     by_zero, done = g.code.label(), g.code.label()
     g.code.jump_if_constant("==", 1, 0, by_zero)
-    g.code.alu(op, 0, 1)
+    g.code.alu(node.op, 0, 1)
     g.code.jump(done)
     g.code.at(by_zero)
-    g.code.set(0, 1)
+    _by_zero(g, node)
     g.code.at(done)
+
+
+def _by_zero(g: Generator, node: tree.Binary) -> None:
+    complaints.complain(g, node.at, complaints.DIVIDED)
+    g.code.set(0, 1)
 
 
 def _ternary(g: Generator, node: tree.Ternary) -> None:

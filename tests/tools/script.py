@@ -40,6 +40,12 @@ class Names:
     def username(self, uid: int) -> str:
         return "root" if uid == 0 else str(uid)
 
+    def kernel_symbol(self, address: int) -> str:
+        return f"{address:#x}"
+
+    def cgroup_path(self, group: int, pattern: str) -> str:
+        return f"{pattern}:{group}"
+
 
 class Session:
     """One script with its maps; `out` and `err` collect what it prints."""
@@ -83,6 +89,9 @@ class Session:
         if action.what == "exit":
             self.code = action.code if self.code is None else self.code
             return
+        if action.what in ("cat", "system"):
+            self.renderer.write(Event("printf", action.what.encode() + b" " + action.text + b"\n"))
+            return
         decoder, view = self.script.maps[action.map], self.sandbox.views[action.map]
         if action.what == "print":
             self.show(action.map, action.top, action.div)
@@ -114,11 +123,17 @@ class Session:
 
 
 def run_script(
-    text: str, *, params: tuple[str, ...] = (), calls: list[list[int | str]] | None = None, form: str = "text"
+    text: str,
+    *,
+    params: tuple[str, ...] = (),
+    calls: list[list[int | str]] | None = None,
+    form: str = "text",
+    unsafe: bool = False,
+    checks: bool = False,
 ) -> tuple[int, str, str]:
     """Compile and run; give status, stdout and stderr as a command would."""
     try:
-        script = compile_script(text, "stdin", Options(params=params))
+        script = compile_script(text, "stdin", Options(params=params, unsafe=unsafe, checks=checks))
     except Problem as problem:
         return problem.status, "", report(problem)
     session = Session(script, form)

@@ -21,7 +21,12 @@ CASES = [
 def test_case(case: dict) -> None:
     form = "json" if "json" in case else "text"
     status, out, err = run_script(
-        case["program"], params=tuple(case.get("params", ())), calls=case.get("calls"), form=form
+        case["program"],
+        params=tuple(case.get("params", ())),
+        calls=case.get("calls"),
+        form=form,
+        unsafe=case.get("unsafe", False),
+        checks=case.get("checks", False),
     )
     assert err == case.get("stderr", "")
     assert out == case.get("json" if form == "json" else "stdout", "")

@@ -6,17 +6,39 @@ effect, `fill` writes a value that is no word to memory.
 
 from __future__ import annotations
 
-from runtime.lang.functions import aggregates, control, data, maps, output, result, stacks
+from runtime.lang.functions import (
+    actions,
+    aggregates,
+    control,
+    machine,
+    maps,
+    names,
+    network,
+    output,
+    result,
+    stacks,
+    strings,
+    target,
+    text,
+    times,
+)
 from runtime.lang.functions.row import Aggregation, Function
 
-_TOPICS = (output, control, maps, data, result, stacks)
+_TOPICS = (
+    *(output, actions, control, maps, text, strings, names, network, times, machine, result, target, stacks),
+)
 FUNCTIONS: dict[str, Function] = {row.name: row for topic in _TOPICS for row in topic.ROWS}
-# Names of the language that have no row: what a message says instead of "unknown".
-NOT_SERVED = frozenset(
-    ("assert", "cat", "cgroup_path", "cgroupid", "container_of", "debugf", "dw_ustack", "find",
-    "join", "kaddr", "kfunc_allowed", "kfunc_exist", "kstack", "ksym", "len", "macaddr",
-    "memcmp", "path", "percpu_kaddr", "pton", "signal", "signal_name", "signal_thread",
-    "skboutput", "socket_cookie", "strcap", "str_concat", "strcontains", "strerror", "strstr",
-    "syscall_name", "system", "uaddr", "unwatch", "write_user")
-)  # fmt: skip
+_KERNEL = "it works on the kernel's own data"
+# Names of the language that have no row, each with what to use instead.
+NOT_SERVED = {
+    "skboutput": f"{_KERNEL}: trace send(), write() or SSL_write() and print buf()",
+    "socket_cookie": f"{_KERNEL}: use the descriptor as the key",
+    "path": f"{_KERNEL}: use the path that the call was given: str(arg0)",
+    "kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
+    "percpu_kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
+    "unwatch": "it ends watchpoints, which are not served",
+    "container_of": "",
+    "uaddr": "",
+    "cgroupid": "",
+}
 AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}

@@ -18,7 +18,8 @@ TIME_BYTES = 63
 ARGUMENTS = 127
 
 
-def _check_printf(c: Checker, call: tree.Call) -> Type:
+def check_printf(c: Checker, call: tree.Call) -> Type:
+    """Check a call whose first argument is a format for the others."""
     text = c.text(call.args[0], f"{call.name}()")
     kinds = [_printable(c, arg) for arg in call.args[1:]]
     if text is None or UNKNOWN in kinds:
@@ -49,26 +50,21 @@ def _printable(c: Checker, node: tree.Expr) -> Type:
     return c.value(node)
 
 
-def _argument(g: Generator, node: tree.Expr) -> tuple[tree.Expr, Type]:
-    """An argument with the type it has in the record."""
+def record_argument(g: Generator, node: tree.Expr) -> tuple[tree.Expr, Type]:
+    """Give an argument with the type it has in the record."""
     kind = node.type
     if isinstance(kind, Aggregate) and isinstance(node, tree.MapAccess):
         kind = mapcode.value_type(g.shape(node.name))
     return node, kind
 
 
-def _lower_printf(g: Generator, call: tree.Call) -> None:
+def send_formatted(g: Generator, call: tree.Call, decoder: type[PrintfDecoder] = PrintfDecoder) -> None:
+    """Send the arguments of a call whose first one is a format."""
     text = call.args[0]
     assert isinstance(text, tree.String)
-    args = [_argument(g, arg) for arg in call.args[1:]]
-    decoder = PrintfDecoder(
-        call.name,
-        formats.parse(text.value),
-        [kind for _, kind in args],
-        g.output.reading,
-        g.source.span(call.at),
-    )
-    records.send(g, decoder, args)
+    args = [record_argument(g, arg) for arg in call.args[1:]]
+    parsed, kinds = formats.parse(text.value), [kind for _, kind in args]
+    records.send(g, decoder(call.name, parsed, kinds, g.output.reading, g.source.span(call.at)), args)
 
 
 def _check_print(c: Checker, call: tree.Call) -> Type:
@@ -107,7 +103,7 @@ def _lower_print(g: Generator, call: tree.Call) -> None:
         top, div = (*numbers, 0, 0)[:2]
         records.send(g, MapAction("print", first.name, top, div), [])
         return
-    node, kind = _argument(g, first)
+    node, kind = record_argument(g, first)
     records.send(g, ValueDecoder(kind, g.output.reading), [(node, kind)])
 
 
@@ -128,7 +124,7 @@ def _lower_time(g: Generator, call: tree.Call) -> None:
 
 ROWS = (
     *(
-        Function(name, 1, ARGUMENTS + 1, _check_printf, _lower_printf)
+        Function(name, 1, ARGUMENTS + 1, check_printf, send_formatted)
         for name in ("printf", "errorf", "warnf")
     ),
     Function("print", 1, 3, _check_print, _lower_print),

@@ -19,7 +19,10 @@ def no_word(g: generator.Generator, call: tree.Call) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function: `least` to `most` arguments. `unsafe`: only with `--unsafe`."""
+    """One function: `least` to `most` arguments. `unsafe`: only with `--unsafe`.
+
+    `drop` is used in place of `lower` where nobody wants the value.
+    """
 
     name: str
     least: int
@@ -28,6 +31,7 @@ class Function:
     lower: Callable[[generator.Generator, tree.Call], None] = no_word
     fill: Callable[[generator.Generator, tree.Call, Place], None] | None = None
     unsafe: bool = False
+    drop: Callable[[generator.Generator, tree.Call], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,35 @@
+"""strftime: a moment as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.lang import tree
+from runtime.lang.functions.row import Function
+from runtime.lang.types import TIMESTAMP, Type
+from runtime.lang.variables import Place
+
+if TYPE_CHECKING:
+    from runtime.lang.checker import Checker
+    from runtime.lang.generator import Generator
+
+
+def _check_strftime(c: Checker, call: tree.Call) -> Type:
+    c.text(call.args[0], "strftime()")
+    c.integer(call.args[1], "strftime()")
+    if isinstance(call.args[1], tree.Integer) and call.args[1].value < 0:
+        return c.fail(call.args[1].at, "strftime() can not take negative values")
+    return TIMESTAMP
+
+
+def _fill_strftime(g: Generator, call: tree.Call, place: Place) -> None:
+    text = call.args[0]
+    assert isinstance(text, tree.String)
+    g.output.formats.append(text.value.decode("utf-8", "surrogateescape"))
+    number = len(g.output.formats) - 1
+    g.word(call.args[1])
+    g.code.store_constant(place, number, 8)
+    g.code.store(place + 8, 0, 8)
+
+
+ROWS = (Function("strftime", 2, 2, _check_strftime, fill=_fill_strftime),)
