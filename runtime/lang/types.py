@@ -27,6 +27,11 @@ class Type:
         """Alignment in memory."""
         return 1
 
+    @property
+    def plain(self) -> Type:
+        """The type without the names of its values."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Named(Type):
@@ -410,7 +415,7 @@ def literal_type(value: int) -> Int:
 
 def settled(kind: Type) -> Type:
     """Drop the flexibility of a literal's sign, everywhere in the type."""
-    if isinstance(kind, Int):
+    if type(kind) is Int:
         return Int(kind.bytes, kind.signed)
     if isinstance(kind, Tuple):
         return Tuple(tuple(settled(item) for item in kind.items), kind.names)
@@ -478,5 +483,6 @@ def join(a: Type, b: Type) -> Type | None:
     """Least upper bound of two types, or None where there is none."""
     if UNKNOWN in (a, b) or a == b:
         return a if b == UNKNOWN else b
+    a, b = a.plain, b.plain
     rule = JOINS.get(type(a)) if type(a) is type(b) else None
     return rule(a, b) if rule else None
