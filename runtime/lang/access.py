@@ -1,13 +1,29 @@
-"""Parts of values and what pointers point to: members, items, elements, dereferences."""
+"""Parts of values and what pointers point to: members, items, elements, dereferences, addresses."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import tree
+from runtime.lang import reach, tree
 from runtime.lang.builtins import ENTRY_ARGUMENTS, argument_number, is_entry
+from runtime.lang.c.types import FunctionType, Opaque, Struct
 from runtime.lang.suggest import near
-from runtime.lang.types import UINT64, UNKNOWN, Int, Pointer, String, Tuple, Type, settled
+from runtime.lang.types import (
+    INT8,
+    NONE,
+    UINT64,
+    UNKNOWN,
+    VOID,
+    Aggregate,
+    Array,
+    Int,
+    Pointer,
+    String,
+    Tuple,
+    Type,
+    settled,
+)
+from runtime.lang.variables import Variable
 
 if TYPE_CHECKING:
     from runtime.lang.checker import Checker
@@ -17,36 +33,71 @@ def dereference(c: Checker, node: tree.Unary, kind: Type) -> Type:
     """Type `*value`."""
     if isinstance(kind, Int):
         return settled(kind)
-    if isinstance(kind, Pointer) and kind.to.word:
-        return kind.to
-    why = "Its pointee has no value." if isinstance(kind, Pointer) else "It is not a pointer."
-    return c.fail(node.at, f"Can not dereference type '{kind}'. {why}")
+    if not isinstance(kind, Pointer):
+        return c.fail(node.at, f"Can not dereference type '{kind}'. It is not a pointer.")
+    return _pointee(c, node, kind, f"Can not dereference type '{kind}'.")
+
+
+def _pointee(c: Checker, node: tree.Expr, kind: Pointer, text: str) -> Type:
+    to = kind.to
+    if to == VOID or isinstance(to, FunctionType):
+        return c.fail(node.at, f"{text} Its pointee has no value.", "cast it to a pointer of another type")
+    if isinstance(to, Struct):
+        return to if _is_defined(c, node, to) else UNKNOWN
+    return NONE if isinstance(to, Opaque) else to
+
+
+def _is_defined(c: Checker, node: tree.Expr, struct: Struct) -> bool:
+    if struct.is_defined:
+        return True
+    c.fail(
+        node.at,
+        f"Unknown struct/union: '{struct}'",
+        f"declare {struct} in the script, or use a binary with debug info",
+    )
+    return False
 
 
 def address_of(c: Checker, node: tree.AddressOf) -> Type:
     """Type `&$x` or `&@m`."""
-    return c.fail(node.at, "taking an address with & is not served")
+    kind = c.expr(node.target)
+    if isinstance(kind, Aggregate) or kind in (NONE, VOID):
+        return c.fail(node.at, f"Can not take the address of a value of type '{kind}'")
+    return kind if kind == UNKNOWN else Pointer(kind)
 
 
 def member(c: Checker, node: tree.Member) -> Type:
     """Type `value.name` or `value->name`."""
-    if isinstance(node.value, tree.Identifier) and node.value.name == "args":
-        return c.fail(
-            node.at, "args needs the function's debug info, which is not read here", "use arg0, arg1, …"
-        )
     if is_entry(node):
         return _entry(c, node)
     kind = c.value(node.value)
+    if kind == UNKNOWN:
+        return UNKNOWN
     if isinstance(kind, Tuple) and kind.names and not node.arrow:
         if node.name in kind.names:
             return kind.items[kind.names.index(node.name)]
         hint = near(node.name, kind.names)
         return c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'", hint)
-    return (
-        kind
-        if kind == UNKNOWN
-        else c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'")
-    )
+    struct = kind.to if isinstance(kind, Pointer) else kind
+    if isinstance(struct, Struct):
+        return _field(c, node, struct)
+    return c.fail(node.at, f"Can not access field '{node.name}' on expression of type '{kind}'")
+
+
+def _field(c: Checker, node: tree.Member, struct: Struct) -> Type:
+    is_args = isinstance(node.value, tree.Identifier) and node.value.name == "args"
+    if node.arrow and isinstance(node.value.type, Struct) and not is_args:
+        return c.fail(node.at, f"Can not dereference type '{struct}'. It is not a pointer.", "use . here")
+    if not _is_defined(c, node, struct):
+        return UNKNOWN
+    field = struct.fields.get(node.name)
+    if field is None:
+        return c.fail(
+            node.at,
+            f"Struct/union of type '{struct}' does not contain a field named '{node.name}'",
+            near(node.name, struct.fields),
+        )
+    return NONE if isinstance(field.type, Opaque) else field.type
 
 
 def _entry(c: Checker, node: tree.Member) -> Type:
@@ -77,11 +128,42 @@ def index(c: Checker, node: tree.Index) -> Type:
     c.integer(node.index, "index")
     if kind == UNKNOWN:
         return UNKNOWN
-    if isinstance(kind, Pointer) and kind.to.word:
-        return kind.to
+    if isinstance(kind, Pointer):
+        return _pointee(c, node, kind, f"Can not dereference type '{kind}'.")
     if isinstance(kind, String):
-        return Int(1, True)
+        return INT8
+    if isinstance(kind, Array):
+        return _element(c, node, kind)
+    if isinstance(kind, Tuple):
+        return _indexed_item(c, node, kind)
     return c.fail(
         node.at,
         f"The array index operator [] can only be used on arrays, pointers, and tuples, found {kind}.",
     )
+
+
+def _element(c: Checker, node: tree.Index, kind: Array) -> Type:
+    number = node.index.value if isinstance(node.index, tree.Integer) else 0
+    # An array without a size is one at the end of a struct, as long as its writer made it.
+    if number < 0 or (number >= kind.count > 0):
+        return c.fail(node.at, f"the index {number} is out of bounds for array of size {kind.count}")
+    return NONE if isinstance(kind.element, Opaque) else kind.element
+
+
+def _indexed_item(c: Checker, node: tree.Index, kind: Tuple) -> Type:
+    if not isinstance(node.index, tree.Integer):
+        return c.fail(node.index.at, "a tuple can only be indexed by an integer literal")
+    if not 0 <= node.index.value < len(kind.items):
+        count = len(kind.items)
+        return c.fail(node.at, f"Invalid tuple index: {node.index.value}. Found {count} elements in tuple.")
+    return kind.items[node.index.value]
+
+
+def keep(c: Checker, variable: Variable, value: tree.Expr) -> None:
+    """Decide how a variable keeps what it is given: structs and arrays that lie elsewhere by pointer."""
+    copied = isinstance(value.type, Struct | Array) and not reach.is_remote(value)
+    context = reach.is_context(value)
+    if (copied and not variable.copied) or (context and not variable.context):
+        c.changed = True
+    variable.copied |= copied
+    variable.context |= context

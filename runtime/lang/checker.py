@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from runtime.errors import Problem
 from runtime.lang import inference, subprograms, tree
+from runtime.lang.c.scope import Scope, TypeSource
 from runtime.lang.config import Config
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
@@ -39,6 +40,7 @@ class Body:
     provider: Provider
     points: list[Point]
     probe: tree.Probe
+    types: list[TypeSource] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Checker:
     source: Source
     config: Config
     unsafe: bool = False
+    scope: Scope = field(default_factory=Scope)
     maps: dict[str, MapFacts] = field(default_factory=dict)
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -265,6 +268,11 @@ class Checker:
         block.type = self.expr(block.value) if block.value is not None else NONE
         self.scopes.pop()
         return block.type
+
+    @property
+    def sources(self) -> list[TypeSource]:
+        """Where types of the probe at hand come from that the script does not define."""
+        return [*self.body.types, *self.scope.outer]
 
 
 def _fits(have: Type, new: Type) -> bool:

@@ -11,6 +11,8 @@ from runtime.ebpf.object import Object, Program
 from runtime.errors import Problem, joined
 from runtime.lang import imports, subprograms, tree
 from runtime.lang.builtins import CHILD
+from runtime.lang.c.definitions import read_definitions
+from runtime.lang.c.expand import Names
 from runtime.lang.checker import Body, Checker
 from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
@@ -69,6 +71,11 @@ def _compile(source: Source, options: Options) -> Script:
     _refuse_unserved(source, script)
     parameters = Parameters.of(options.params)
     folder = Folder(source, parameters)
+    scope = read_definitions(
+        source, script.definitions, options.predefined, options.headers,
+        leading=options.includes, outer=options.types,
+    )  # fmt: skip
+    Names(source, scope).expand(script)
     _expand(source, script)
     bodies = _bodies(source, script, options, parameters.positional)
     for function in script.functions:
@@ -76,7 +83,8 @@ def _compile(source: Source, options: Options) -> Script:
     for body in bodies:
         folder.fold(body.probe)
     parameters.check()
-    checker = Checker(source, config, options.unsafe, functions=subprograms.collect(source, script.functions))
+    functions = subprograms.collect(source, script.functions)
+    checker = Checker(source, config, options.unsafe, scope, functions=functions)
     _declare_maps(source, script.maps, checker)
     checker.check(bodies)
     if checker.errors:
@@ -114,17 +122,8 @@ def _expand(source: Source, script: tree.Script) -> None:
 
 
 def _refuse_unserved(source: Source, script: tree.Script) -> None:
-    found = [
-        source.problem(
-            node.at, "C definitions are not served", "read memory with casts: *(uint32*)(arg0 + 8)"
-        )
-        for node in script.definitions
-        if not node.text.startswith("#include")
-    ]
-    if not found and not script.probes:
-        found.append(source.problem((0, 1), "No probes to attach"))
-    if found:
-        raise joined(found)
+    if not script.probes:
+        raise source.problem((0, 1), "No probes to attach")
 
 
 def _bodies(source: Source, script: tree.Script, options: Options, params: tuple[str, ...]) -> list[Body]:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runtime.errors import Problem, Span
-from runtime.events import Action, Buffer, Event, Failure, Pointer, Resolver, Value, text_of
+from runtime.events import Action, Buffer, Event, Failure, Pointer, Resolver, Value, Variant, text_of
 from runtime.lang import formats
 from runtime.lang import types as t
+from runtime.lang.c.types import Enum, Field, FunctionType, Opaque, Struct
 from runtime.lang.layout import stored_size
 from runtime.lang.printed import CgroupPath, KernelSymbol
 from runtime.lang.stacktext import read_stack
@@ -41,11 +42,24 @@ class Reading:
 
 def reader(kind: t.Type, reading: Reading, *, whole: bool = True) -> Reader:
     """Make the function that reads a type; `whole`: words take eight bytes."""
+    if isinstance(kind, Enum):
+        return _enum_reader(kind, whole)
     if kind.word:
         return _word_reader(kind, whole)
     if isinstance(kind, t.Tuple):
         return _tuple_reader(kind, reading)
     return READERS[type(kind)](kind, reading)
+
+
+def _enum_reader(kind: Enum, whole: bool) -> Reader:
+    names = {number: name for name, number in reversed(kind.variants)}
+    unpack = (_SIGNED if kind.signed else _UNSIGNED)[8 if whole else kind.size].unpack_from
+
+    def read(data: bytes, at: int, _: Resolver) -> Value:
+        (number,) = unpack(data, at)
+        return Variant(number, names.get(number, ""))
+
+    return read
 
 
 def _word_reader(kind: t.Type, whole: bool) -> Reader:
@@ -98,6 +112,29 @@ def _array_reader(kind: t.Type, reading: Reading) -> Reader:
     assert isinstance(kind, t.Array)
     read, size, count = reader(kind.element, reading, whole=False), kind.element.size, kind.count
     return lambda data, at, resolver: [read(data, at + i * size, resolver) for i in range(count)]
+
+
+def _struct_reader(kind: t.Type, reading: Reading) -> Reader:
+    assert isinstance(kind, Struct)
+    parts = [(field.name, _field_reader(field, reading)) for field in kind.fields.values()]
+    return lambda data, at, resolver: {name: read(data, at, resolver) for name, read in parts}
+
+
+def _field_reader(field: Field, reading: Reading) -> Reader:
+    if not field.bits:
+        read, offset = reader(field.type, reading, whole=False), field.offset
+        return lambda data, at, resolver: read(data, at + offset, resolver)
+    first, last = field.bit // 8, (field.bit + field.bits + 7) // 8
+    shift, mask = field.bit - 8 * first, (1 << field.bits) - 1
+    sign = 1 << (field.bits - 1) if isinstance(field.type, t.Int) and field.type.signed else 0
+    whole = reader(field.type, reading)
+
+    def read_bits(data: bytes, at: int, resolver: Resolver) -> Value:
+        number = int.from_bytes(data[at + first : at + last], "little") >> shift & mask
+        number = (number ^ sign) - sign if sign else number
+        return whole((number & (1 << 64) - 1).to_bytes(8, "little"), 0, resolver)
+
+    return read_bits
 
 
 def _symbol_reader(_: t.Type, __: Reading) -> Reader:
@@ -157,6 +194,9 @@ READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
     t.Mac: _mac_reader,
     CgroupPath: _cgroup_reader,
     t.Named: _nothing_reader,
+    Struct: _struct_reader,
+    Opaque: _nothing_reader,
+    FunctionType: _nothing_reader,
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import Span
-from runtime.lang import aggregate, conversion, loops, mapcode, memory, subprograms, tree, words
+from runtime.lang import aggregate, conversion, loops, mapcode, memory, reach, subprograms, tree, words
 from runtime.lang.builtins import BUILTINS, Builtin
 from runtime.lang.checker import Body
 from runtime.lang.code import Bytecode, Code, Label
@@ -240,10 +240,10 @@ class Generator:
         if node.value is not None:
             self._store(variable, node.value)
         else:
-            memory.zero(self, self._place(variable), stored_size(variable.type))
+            memory.zero(self, self._place(variable), stored_size(variable.held))
 
     def _reserve(self, variable: Variable) -> None:
-        variable.place = self.storage.take(max(8, stored_size(variable.type)))
+        variable.place = self.storage.take(max(8, stored_size(variable.held)))
 
     def _place(self, variable: Variable) -> Place:
         assert variable.place is not None
@@ -251,7 +251,10 @@ class Generator:
 
     def _store(self, variable: Variable, value: tree.Expr) -> None:
         with self.storage.scope():
-            if memory.mentions(value, variable) and not variable.type.word:
+            if variable.held != variable.type:
+                reach.address(self, value)
+                self.code.store(self._place(variable), 0, 8)
+            elif memory.mentions(value, variable) and not variable.type.word:
                 source = self.storage.take(stored_size(variable.type))
                 memory.write_stored(self, value, source, variable.type)
                 memory.copy(self, self._place(variable), source, stored_size(variable.type))

@@ -207,7 +207,7 @@ def _block(c: Checker, node: tree.Block) -> Type:
 
 
 RULES: dict[type[tree.Expr], Rule] = {
-    tree.Integer: lambda _, node: literal_type(node.value),
+    tree.Integer: lambda _, node: node.named or literal_type(node.value),
     tree.String: lambda _, node: String(len(node.value) + 1),
     tree.Boolean: lambda _c, _n: BOOL,
     tree.Scratch: _scratch,

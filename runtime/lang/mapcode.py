@@ -164,7 +164,7 @@ def store(g: Generator, target: tree.MapAccess, value: tree.Expr) -> None:
 
 def _ready(value: tree.Expr, kind: Type) -> Place | None:
     """Memory that already holds the value in the right form."""
-    if isinstance(value, tree.Scratch) and value.variable is not None and value.variable.type == kind:
+    if isinstance(value, tree.Scratch) and value.variable is not None and value.variable.held == kind:
         return value.variable.place
     return None
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import conversion, tree
+from runtime.lang import conversion, reach, tree
 from runtime.lang.code import signed32, signed64
 from runtime.lang.layout import stored_size
-from runtime.lang.types import Buffer, String, Tuple, Type, join, settled
+from runtime.lang.types import Array, Buffer, Int, String, Tuple, Type, join, settled
 from runtime.lang.variables import Place, Variable
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def write(g: Generator, node: tree.Expr, place: Place, kind: Type) -> None:
         _write_tuple(g, node, place, kind)
     elif type(node) in WRITERS:
         WRITERS[type(node)](g, node, place, kind)
+    elif reach.is_remote(node) and kind.size >= node.type.size:
+        reach.read(g, node, place)
+        zero(g, place + node.type.size, kind.size - node.type.size)
     else:
         convert(g, place_of(g, node), node.type, place, kind)
 
@@ -145,20 +148,26 @@ def place_of(g: Generator, node: tree.Expr) -> Place:
         assert node.variable is not None
         assert node.variable.place is not None
         have, want = node.variable.type, node.type
-        if settled(have) == want:
+        if settled(have) == want and node.variable.held == have:
             return node.variable.place
-    if isinstance(node, tree.Item | tree.Member):
+    if isinstance(node, tree.Item | tree.Member | tree.Index) and not reach.is_remote(node):
         return part_of(g, node)
     place = g.storage.take(stored_size(node.type))
     write(g, node, place, node.type)
     return place
 
 
-def part_of(g: Generator, node: tree.Item | tree.Member) -> Place:
-    """Memory of an element of a tuple or record."""
+def part_of(g: Generator, node: tree.Item | tree.Member | tree.Index) -> Place:
+    """Memory of an element of a tuple or record, of a struct or an array."""
     kind = node.value.type
-    assert isinstance(kind, Tuple)
-    index = node.index if isinstance(node, tree.Item) else kind.names.index(node.name)
+    if not isinstance(kind, Tuple):
+        assert not isinstance(node, tree.Item)
+        return reach.part(g, node)
+    if isinstance(node, tree.Member):
+        index = kind.names.index(node.name)
+    else:
+        number = node.index
+        index = number if isinstance(number, int) else getattr(number, "value", 0)
     return place_of(g, node.value) + kind.offsets[index]
 
 
@@ -277,7 +286,14 @@ def _write_block(g: Generator, node: tree.Block, place: Place, kind: Type) -> No
 
 
 def _write_cast(g: Generator, node: tree.Cast, place: Place, kind: Type) -> None:
-    write(g, node.value, place, kind)
+    have = node.value.type
+    if isinstance(kind, Array) and not isinstance(have, Array | String):
+        g.word(node.value, Int(kind.size, True))
+        g.code.store(place, 0, kind.size)
+    elif isinstance(kind, Array) and isinstance(have, String):
+        write(g, node.value, place, String(kind.size))
+    else:
+        write(g, node.value, place, kind)
 
 
 def _write_comptime(g: Generator, node: tree.Comptime, place: Place, kind: Type) -> None:

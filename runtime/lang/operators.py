@@ -9,6 +9,7 @@ from runtime.lang.types import (
     BOOL,
     COMPARISONS,
     UNKNOWN,
+    Array,
     Buffer,
     Int,
     Pointer,
@@ -96,7 +97,7 @@ def _comparison(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -
         return BOOL
     if isinstance(left, ProbeName) or isinstance(right, ProbeName):
         return c.fail(node.at, "the probe's name is known only when printed; it can not be compared")
-    if same and op in ("==", "!=") and isinstance(left, String | Tuple | Buffer | Symbol | Stack):
+    if same and op in ("==", "!=") and isinstance(left, String | Tuple | Array | Buffer | Symbol | Stack):
         return BOOL
     if same and isinstance(left, String):
         return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import casts, operators, subprograms, tree
+from runtime.lang import access, casts, operators, subprograms, tree
 from runtime.lang.conversion import read_type
 from runtime.lang.functions import AGGREGATES
 from runtime.lang.types import (
@@ -49,6 +49,7 @@ def _let(c: Checker, node: tree.Let) -> None:
             variable.type, variable.fixed, variable.assigned = written, True, True
     if node.value is not None:
         c.widen(node.target, variable, kind)
+        access.keep(c, variable, node.value)
         _narrowed(c, node.target, node.value, kind, variable.type)
 
 
@@ -92,6 +93,7 @@ def _assign_variable(c: Checker, node: tree.Assign, target: tree.Scratch) -> Non
         if isinstance(variable.type, Int) and not variable.fixed and not variable.type.signed:
             kind = Int(8, False)
     c.widen(target, variable, kind)
+    access.keep(c, variable, node.value)
     if not node.op:
         _narrowed(c, target, node.value, kind, variable.type)
 

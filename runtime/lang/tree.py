@@ -37,6 +37,7 @@ class Integer(Expr):
 
     value: int
     text: str = ""
+    named: Type | None = None  # of an enumerator
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
@@ -158,6 +159,7 @@ class OffsetOf(Expr):
 
     inner: Expr | TypeSyntax
     path: list[str]
+    value: int = 0  # filled by the checker
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)

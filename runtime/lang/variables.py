@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runtime.lang.c.types import Struct
 from runtime.lang.source import At
-from runtime.lang.types import UNKNOWN, Type
+from runtime.lang.types import UNKNOWN, Array, Pointer, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,26 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class Variable:
-    """One scratch variable of one probe. `fixed`: its type was written in a `let`."""
+    """One scratch variable of one probe. `fixed`: its type was written in a `let`.
+
+    A struct or array is kept as a pointer to where it lies, unless it was made here (`copied`). `context`: it
+    is the pointer to the program's context.
+    """
 
     name: str
     declared: At
     type: Type = UNKNOWN
     fixed: bool = False
     assigned: bool = False
+    copied: bool = False
+    context: bool = False
     place: Place | None = None
+
+    @property
+    def held(self) -> Type:
+        """The type of what is kept in the variable's place."""
+        by_pointer = isinstance(self.type, Struct | Array) and not self.copied
+        return Pointer(self.type) if by_pointer else self.type
 
 
 @dataclass(slots=True, eq=False)

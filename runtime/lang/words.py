@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import aggregate, complaints, conversion, mapcode, memory, tree
+from runtime.lang import aggregate, complaints, conversion, mapcode, memory, reach, tree
 from runtime.lang.builtins import argument_number, is_entry, lower_entry
+from runtime.lang.c.types import Struct
 from runtime.lang.code import Label, signed32
-from runtime.lang.types import BOOL, COMPARISONS, Aggregate, Int, Pointer, String, Tuple, Type
+from runtime.lang.types import BOOL, COMPARISONS, Aggregate, Array, Int, String, Type
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ def _cast(g: Generator, node: tree.Cast) -> None:
         with g.storage.scope():
             g.code.load(0, g.place(node.value), 1)
         conversion.to_bool(g)
+    elif isinstance(node.value.type, Array):
+        number = Int(node.value.type.size, isinstance(node.type, Int) and node.type.signed)
+        with g.storage.scope():
+            conversion.load_word(g, g.place(node.value), number)
     else:
         g.word(node.value, node.type)
 
@@ -168,9 +173,7 @@ def _size_of(g: Generator, node: tree.SizeOf) -> None:
 
 
 def _offset_of(g: Generator, node: tree.OffsetOf) -> None:
-    kind = node.inner.type if isinstance(node.inner, tree.Expr) else None
-    assert isinstance(kind, Tuple)
-    g.code.set(0, kind.offsets[kind.names.index(node.path[0])])
+    g.code.set(0, node.value)
 
 
 def _comptime(g: Generator, node: tree.Comptime) -> None:
@@ -302,21 +305,27 @@ def _increment(g: Generator, node: tree.Increment) -> None:
             g.code.load(0, old, 8)
 
 
-def _part(g: Generator, node: tree.Item | tree.Member) -> None:
+def _part(g: Generator, node: tree.Item | tree.Member | tree.Index) -> None:
     if isinstance(node, tree.Member) and is_entry(node):
         lower_entry(g, node)
         return
     with g.storage.scope():
-        conversion.load_word(g, memory.part_of(g, node), node.type)
+        if reach.is_remote(node):
+            reach.load(g, node)
+        elif (
+            isinstance(node, tree.Member)
+            and isinstance(node.value.type, Struct)
+            and reach.field_of(node).bits
+        ):
+            reach.load_bits(g, memory.place_of(g, node.value), reach.field_of(node), node.value.type.size)
+        else:
+            conversion.load_word(g, memory.part_of(g, node), node.type)
 
 
 def _index(g: Generator, node: tree.Index) -> None:
     kind = node.value.type
-    if isinstance(kind, Pointer):
-        operands(g, node.value, node.index)
-        g.code.alu_constant("*", 1, max(1, kind.to.size))
-        g.code.alu("+", 0, 1)
-        conversion.load_word(g, Place(0, 0), node.type)
+    if not isinstance(kind, String):
+        _part(g, node)
         return
     with g.storage.scope():
         slot = g.storage.take(8)

@@ -1,7 +1,7 @@
 """Declarations of C to types: what headers and scripts contain, and nothing that is run.
 
-Function bodies and initial values are skipped. In the text of headers (`lenient`) a declaration that is not
-understood is skipped as well; in a script it is an error.
+Function bodies and initial values are skipped. In a header, whose tokens have no place in the script, a
+declaration that is not understood is skipped as well; in the script it is an error.
 """
 
 from __future__ import annotations
@@ -40,10 +40,9 @@ MAX_NESTING = 60
 class CParser(Reader):
     """One run over a list of tokens; definitions go to the scope."""
 
-    def __init__(self, tokens: list[CToken], scope: Scope, *, lenient: bool = False) -> None:
+    def __init__(self, tokens: list[CToken], scope: Scope) -> None:
         super().__init__(tokens)
         self.scope = scope
-        self.lenient = lenient
         self.pack = 0
         self._packs: list[int] = []
         self._nesting = 0
@@ -52,14 +51,14 @@ class CParser(Reader):
         """Read all declarations.
 
         Raises:
-            CError: the first thing that is wrong; never when lenient.
+            CError: the first thing that is wrong in the script itself.
         """
         while self.peek().kind != "end":
             start = self.position
             try:
                 self.external()
             except CError:
-                if not self.lenient:
+                if self.tokens[min(start, len(self.tokens) - 1)].at[0] >= 0:
                     raise
                 self.position = start
                 self.skip_declaration()

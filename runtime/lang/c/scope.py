@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runtime.lang.c.lexer import CToken
 from runtime.lang.c.types import FLOATS, Body, Enum, Opaque, Struct
 from runtime.lang.types import NAMED_INTS, Type
 
@@ -35,7 +34,7 @@ class Scope:
         default_factory=dict
     )  # with its alignment, 0: the type's own
     constants: dict[str, tuple[int, Enum]] = field(default_factory=dict)
-    macros: dict[str, list[CToken]] = field(default_factory=dict)
+    macros: dict[str, str] = field(default_factory=dict)  # without parameters
 
     def struct(self, tag: str, name: str) -> Struct:
         """The struct of a name, declared here if it is new: whoever defines it fills it in."""
