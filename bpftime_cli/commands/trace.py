@@ -12,6 +12,7 @@ import typer
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.tracewords import (
     Arguments,
+    Bench,
     Buffering,
     Checks,
     Clear,
@@ -19,12 +20,14 @@ from bpftime_cli.commands.tracewords import (
     FailOn,
     Interval,
     MaxEvents,
+    Mode,
     Output,
     Pending,
     ReadyFd,
     ReturnSwap,
     Session,
     Stages,
+    Test,
     Text,
     Unsafe,
     Verbose,
@@ -78,6 +81,9 @@ def trace(
     checks: Checks = False,
     verbose: Verbose = 0,
     stages: Stages = "",
+    mode: Mode = "trace",
+    test: Test = False,
+    bench: Bench = False,
     dry_run: DryRun = False,
     unsafe: Unsafe = False,
     inject: Inject = "ptrace",
@@ -106,7 +112,7 @@ def trace(
     return Trace(config, console).run()
 
 
-CHECKED = ("form", "buffering", "inject", "backend", "colour")
+CHECKED = ("form", "buffering", "inject", "backend", "colour", "mode")
 AS_GIVEN = (
     "output",
     "buffering",
@@ -152,6 +158,7 @@ def _config(ctx: typer.Context) -> Config:
         pids=pids,
         command=tuple(launched),
         format=values["form"],
+        mode="test" if values["test"] else "bench" if values["bench"] else values["mode"],
         warnings=not values["no_warnings"],
         stages=check_stages(s for s in values["stages"].split(",") if s),
         duration=parse_duration(values["duration"], "--duration"),

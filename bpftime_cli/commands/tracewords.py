@@ -33,6 +33,20 @@ Stages = Annotated[
         show_default=False,
     ),
 ]
+Mode = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        metavar="MODE",
+        help="What to do: trace, test, bench, or format (print the script in one style).",
+    ),
+]
+Test = Annotated[
+    bool, typer.Option("--test", help="Run test: probes; same as --mode test.", show_default=False)
+]
+Bench = Annotated[
+    bool, typer.Option("--bench", help="Run bench: probes; same as --mode bench.", show_default=False)
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)
 ]

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One trace. `command` is the launched program's argv, empty for none; times in seconds."""
+    """One trace. `mode`: trace, test, bench or format. Times in seconds.
+
+    `command` is the launched program's argv, empty for none.
+    """
 
     program: str = ""
     file: str = "stdin"
@@ -23,6 +26,7 @@ class Config:
     checks: bool = False
     verbose: int = 0
     stages: tuple[str, ...] = ()
+    mode: str = "trace"
     dry_run: bool = False
     unsafe: bool = False
     inject: str = "ptrace"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +50,21 @@ def _style(config: Config, out: BinaryIO) -> Style:
     return Style(b"\x1b[36m", b"\x1b[36m", b"\x1b[32m", b"\x1b[0m", bar_width(columns), sanitise=terminal)
 
 
+@dataclass(slots=True)
+class Watched:
+    """What a part of a script has printed: texts, the number of errors, and the status it exited with."""
+
+    texts: list[bytes] = field(default_factory=list)
+    errors: int = 0
+    exit_code: int | None = None
+
+    def note(self, event: Event) -> None:
+        """Remember one event."""
+        self.errors += event.type == "errorf"
+        if isinstance(event.data, bytes):
+            self.texts.append(event.data)
+
+
 class Output:
     """Prints one script's events. `exit_code` is set once the script asked to exit."""
 
@@ -65,6 +82,7 @@ class Output:
         self.exit_code: int | None = None
         self.printed = 0
         self._is_stopped = False
+        self._watched: Watched | None = None
         self._parts: list[bytes] = []
         self.renderer = FORMATS[config.format](self._parts.append, console.talk, _style(config, console.out))
         self._console = console
@@ -104,6 +122,19 @@ class Output:
     def _is_enough(self) -> bool:
         return self._is_stopped or (bool(self.config.max_events) and self.printed >= self.config.max_events)
 
+    @contextmanager
+    def watch(self) -> Iterator[Watched]:
+        """Note what is printed meanwhile; an exit ends nothing."""
+        before, self._watched = self._watched, Watched()
+        yield self._watched
+        self._watched.exit_code, self.exit_code = self.exit_code, None
+        self._watched = before
+
+    def show(self, event: Event) -> None:
+        """Print one event of the tracer's own."""
+        self.renderer.write(event)
+        self.flush()
+
     def stop(self) -> None:
         """Print nothing more; safe in a signal handler."""
         self._is_stopped = True
@@ -126,6 +157,8 @@ class Output:
         elif not self._is_enough:
             self.renderer.write(item)
             self.printed += 1
+            if self._watched is not None:
+                self._watched.note(item)
 
     def _tell(self, event: Event) -> None:
         """Pass on what is no data: warnings unless they are silenced, and the log with -v."""

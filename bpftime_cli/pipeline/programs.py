@@ -27,7 +27,7 @@ class Programs:
         self.object = obj
         self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
         self._verified: dict[str, Verified] = {}
-        self._images: dict[tuple[str, str, tuple[str, ...]], Image] = {}
+        self._images: dict[tuple[str, str, tuple[str, ...], bool], Image] = {}
 
     def verified(self, name: str) -> Verified:
         """Return a program with its proofs.
@@ -59,15 +59,23 @@ class Programs:
         """Return whether a program asks for call stacks."""
         return any("stack" in self.verified(p.name).needs for p in self.object.programs)
 
-    def image(self, name: str, kind: str, arguments: tuple[str, ...] = ARGUMENT_REGISTERS) -> Image:
+    def image(
+        self,
+        name: str,
+        kind: str,
+        arguments: tuple[str, ...] = ARGUMENT_REGISTERS,
+        *,
+        returns: bool = False,
+    ) -> Image:
         """Return a program's native code for a build kind (`rseq` or `plain`), cached if it can be.
 
-        `arguments`: the registers in which the probed functions get their arguments.
+        `arguments`: the registers in which the probed functions get their arguments. `returns`: the
+        program's result is wanted.
         """
         from runtime.jit.compile import compile_program  # lazy: not needed for check
 
-        key = (name, kind, arguments)
+        key = (name, kind, arguments, returns)
         if key not in self._images:
             build = Build(kind, possible_cpus(), clock_source(), arguments=arguments)
-            self._images[key] = compile_program(self.verified(name), self.maps, build)
+            self._images[key] = compile_program(self.verified(name), self.maps, build, returns=returns)
         return self._images[key]

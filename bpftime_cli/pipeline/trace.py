@@ -30,6 +30,7 @@ from runtime.shm.session import Session
 from runtime.unwind.directory import ROOM as UNWIND_ROOM
 
 NAPS = (0.0005, 0.02)  # seconds: shortest and longest sleep between two looks at the ring
+ENDING = ("begin", "end", "test", "bench")  # a script of such probes alone ends by itself
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 
 
@@ -125,8 +126,9 @@ class Trace:
             self.processes.watch()
             self._announce(count)
             self.processes.go()
-            self._loop(only_begin=self._ends_by_itself(script))
-            status = self._end()
+            passed = self._run_mode()
+            self._loop(only_begin=self._ends_by_itself(script) or self.config.mode != "trace")
+            status = self._end() or int(not passed)
         except BrokenPipeError:
             # The reader of our pipe has left: the normal end, with nobody to print for.
             self._undo()
@@ -143,7 +145,16 @@ class Trace:
         return status
 
     def _ends_by_itself(self, script: Script) -> bool:
-        return all(p.provider in ("begin", "end") for p in script.probes) and not self.config.command
+        return all(p.provider in ENDING for p in script.probes) and not self.config.command
+
+    def _run_mode(self) -> bool:
+        """Run the `test:` or `bench:` probes if they are wanted; returns whether all is well."""
+        if self.config.mode == "trace":
+            return True
+        from bpftime_cli.pipeline.probetests import RUNNERS  # lazy: only for --test and --bench
+
+        self.output.drain(all_of_it=True)
+        return RUNNERS[self.config.mode](self.local, self.output)
 
     def _arm(self, script: Script, programs: Programs) -> int:
         """Attach every probe in every process; returns how many were armed.
@@ -198,7 +209,7 @@ class Trace:
             now = time.monotonic()
             if self._print_now or (self.config.interval and now >= next_print):
                 next_print = now + self.config.interval
-                self._print_maps_now()
+                self._on_time()
             if self._is_over(now - start) or not self.processes.poll():
                 return
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
@@ -207,8 +218,12 @@ class Trace:
             pause = min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap)
             self.processes.sleep(pause)
 
-    def _print_maps_now(self) -> None:
-        self._print_now = False
+    def _on_time(self) -> None:
+        """Print all maps, by -i or SIGUSR1, which first of all is what `self` probes wait for."""
+        told, self._print_now = self._print_now, False
+        if told and self.local.of("self"):
+            self.local.fire("self")
+            return
         self.output.print_maps()
         if self.config.clear:
             self.output.clear_maps()

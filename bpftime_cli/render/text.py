@@ -90,6 +90,28 @@ def _join(event: Event) -> bytes:
     return _bytes(event.data) + b"\n"
 
 
+def _tests(event: Event) -> bytes:
+    verdicts = {True: b"passed", False: b"FAILED"}
+    lines = (
+        b"%s: %s (%s ns)\n" % (name, verdicts[bool(row["passed"])], text_of(row["duration"]))
+        for name, row in _rows(event)
+    )
+    return b"".join(lines)
+
+
+def _benches(event: Event) -> bytes:
+    lines = (
+        b"%s: %s ns, %s iterations\n" % (name, text_of(row["average"]), text_of(row["iters"]))
+        for name, row in _rows(event)
+    )
+    return b"".join(lines)
+
+
+def _rows(event: Event) -> list[tuple[bytes, dict[str, Value]]]:
+    data = event.data if isinstance(event.data, dict) else {}
+    return [(name.encode(), row) for name, row in data.items() if isinstance(row, dict)]
+
+
 def _int(data: Value | MapData | Failure) -> int:
     return data if isinstance(data, int) else 0
 
@@ -104,6 +126,8 @@ FORMS: dict[str, tuple[bool, Callable[[Event], bytes]]] = {  # type → (to stde
     "debugf": (True, lambda event: _bytes(event.data)),
     "join": (False, _join),
     "syscall": (False, _join),
+    "test_result": (False, _tests),
+    "benchmark_result": (False, _benches),
 }
 
 

@@ -130,6 +130,7 @@ def _bodies(source: Source, script: tree.Script, options: Options, params: tuple
     """One body for each provider of each probe, in order; errors of all attach points at once."""
     errors: list[Problem] = []
     bodies: list[Body] = []
+    named: set[str] = set()
     for probe in script.probes:
         points: list[Point] = []
         for point in probe.points:
@@ -137,6 +138,8 @@ def _bodies(source: Source, script: tree.Script, options: Options, params: tuple
                 points.append(read_point(source, point.at, point.text, params, options.pid))
             except Problem as error:
                 errors.append(error)
+        for found in points:
+            _check_unique(source, found, named, errors)
         providers = list(dict.fromkeys(point.provider for point in points))
         for index, provider in enumerate(providers):
             block = copy.deepcopy(probe) if index + 1 < len(providers) else probe
@@ -144,6 +147,15 @@ def _bodies(source: Source, script: tree.Script, options: Options, params: tuple
     if errors:
         raise joined(errors)
     return bodies
+
+
+def _check_unique(source: Source, point: Point, named: set[str], errors: list[Problem]) -> None:
+    if point.provider.returns and point.text in named:
+        name, kind = point.parts[0], point.provider.name.upper()
+        errors.append(
+            source.problem(point.at, f'"{name}" was used as the name for more than one {kind} probe')
+        )
+    named.add(point.text)
 
 
 def _declare_maps(source: Source, declarations: list[tree.MapDeclaration], checker: Checker) -> None:

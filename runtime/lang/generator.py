@@ -26,7 +26,7 @@ from runtime.lang.script import Failing
 from runtime.lang.source import Source
 from runtime.lang.storage import FRAME, Storage
 from runtime.lang.subprograms import Returning, Subprogram
-from runtime.lang.types import NONE, VOID, Type
+from runtime.lang.types import INT64, NONE, VOID, Type
 from runtime.lang.variables import Place, Variable
 
 CONTEXT = 6  # register
@@ -76,6 +76,7 @@ class Generator:
         self.code = Code()
         self.storage = Storage()
         self.end: Label = self.code.label()
+        self.out: Label = self.code.label()  # with the program's result in r0
         self.loops: list[tuple[Label, Label]] = []  # where continue and break go
         self.functions = output.functions
         self.returning: list[Returning] = []  # functions of the script whose code is being made
@@ -95,6 +96,7 @@ class Generator:
         self.block(probe.body)
         self.code.at(self.end)
         self.code.set(0, 0)
+        self.code.at(self.out)
         self.code.exit()
         self.code.before(self._prologue())
         return self.code.finish()
@@ -323,6 +325,10 @@ class Generator:
     def _return(self, node: tree.Return) -> None:
         if self.returning:
             subprograms.leave(self, node)
+            return
+        if node.value is not None and self.body.provider.returns:
+            self.word(node.value, INT64)
+            self.code.jump(self.out)
             return
         if node.value is not None:
             self.effect(node.value)

@@ -26,7 +26,7 @@ class Provider:
 
     `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`:
     `retval` is there; `registers`: `reg()` and `func` are; `tracer`: fires in the tracer, so its names are
-    final.
+    final; `returns`: what a program returns is looked at.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Provider:
     result: bool = False
     registers: bool = False
     tracer: bool = False
+    returns: bool = False
     reason: str = ""
     hint: str = ""
 
@@ -49,9 +50,9 @@ PROVIDERS = (
     Provider("uprobe", ("u", "ur"), 2, 3, ContextKind.UPROBE, FUNCTION_ARGUMENTS, registers=True),
     Provider("uretprobe", ("ur",), 2, 3, ContextKind.URETPROBE, result=True, registers=True),
     Provider("usdt", ("U",), 2, 3, ContextKind.USDT, MARKER_ARGUMENTS, registers=True),
-    Provider("test", (), 1, 1, None, reason=UNSERVED),
-    Provider("bench", (), 1, 1, None, reason=UNSERVED),
-    Provider("self", (), 2, 2, None, reason=UNSERVED),
+    Provider("test", (), 1, 1, ContextKind.TIMER, tracer=True, returns=True),
+    Provider("bench", (), 1, 1, ContextKind.TIMER, tracer=True, returns=True),
+    Provider("self", (), 2, 2, ContextKind.TIMER, tracer=True),
     Provider("profile", ("p",), 1, 2, None, reason=UNSERVED),
     Provider("tracepoint", ("t",), 2, 2, None, reason=UNSERVED),
     Provider("rawtracepoint", ("rt",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
@@ -65,11 +66,15 @@ PROVIDERS = (
     Provider("iter", ("it",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
 )
 CPP = "cpp"
+SELF_SIGNAL = "SIGUSR1"  # the only signal that a self probe can wait for
 FUNCTION_PROVIDERS = ("uprobe", "uretprobe")
 FORMS = {
     "uprobe": "write uprobe:BINARY:FUNCTION",
     "uretprobe": "write uretprobe:BINARY:FUNCTION",
     "usdt": "write usdt:BINARY:PROVIDER:NAME",
+    "test": "write test:NAME",
+    "bench": "write bench:NAME",
+    "self": "write self:signal:SIGUSR1",
 }
 BY_NAME = {provider.name: provider for provider in PROVIDERS}
 BY_ALIAS = {alias: provider for provider in reversed(PROVIDERS) for alias in provider.aliases} | {
@@ -135,6 +140,8 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
     if provider.most == 0 and rest in (("*",), ("",)):
         rest = ()
     _check_count(source, at, provider, rest, pid)
+    if provider.name == "self":
+        _check_signal(source, at, rest)
     period = _period(source, at, rest) if provider.name == "interval" else 0
     canonical = ":".join((provider.name, *rest))
     return Point(provider, rest, canonical, at, name, period)
@@ -166,13 +173,24 @@ def _check_count(source: Source, at: At, provider: Provider, parts: tuple[str, .
     if provider.most == 0:
         raise source.problem(at, "begin/end probes should not have a target")
     if any(not part for part in parts) or not parts:
-        text = f"{provider.name} should have a target" if provider.registers else "expected attach point"
+        text = (
+            f"{provider.name} should have a target"
+            if provider.registers or provider.returns
+            else "expected attach point"
+        )
         raise source.problem(at, text, FORMS.get(provider.name, ""))
     counts = " or ".join(str(n) for n in range(least, provider.most + 1))
     plural = "" if counts == "1" else "s"
     raise source.problem(
         at, f"{provider.name} probe type requires {counts} argument{plural}, found {len(parts)}"
     )
+
+
+def _check_signal(source: Source, at: At, parts: tuple[str, ...]) -> None:
+    if parts[0] != "signal":
+        raise source.problem(at, f"{parts[0]} is not a kind of self probe", "write self:signal:SIGUSR1")
+    if parts[1] != SELF_SIGNAL:
+        raise source.problem(at, f"{parts[1]} is not a supported signal", f"use {SELF_SIGNAL}")
 
 
 def _named(parts: list[str]) -> tuple[str, list[str]]:

@@ -76,7 +76,7 @@ def compiled(text: str, asked: list[tuple[str, list[str]]], folder: Path, compil
     lines = [
         f'printf("%zu %zu", sizeof(struct {name}), _Alignof(struct {name}));'
         + "".join(f'printf(" %zu", offsetof(struct {name}, {path}));' for path in paths)
-        + "puts(\"\");"
+        + 'puts("");'
         for name, paths in asked
     ]
     source, program = folder / "layout.c", folder / "layout"
