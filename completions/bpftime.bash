@@ -105,6 +105,14 @@ _bpftime_choose() {
         _bpftime_value "" "$3"
         return
         ;;
+    trace:-I)
+        _bpftime_value "dir" "$3"
+        return
+        ;;
+    trace:--include)
+        _bpftime_value "file" "$3"
+        return
+        ;;
     load:--session)
         _bpftime_value "session" "$3"
         return
@@ -225,6 +233,14 @@ _bpftime_choose() {
         _bpftime_words "text json" "$3"
         return
         ;;
+    check:-I)
+        _bpftime_value "dir" "$3"
+        return
+        ;;
+    check:--include)
+        _bpftime_value "file" "$3"
+        return
+        ;;
     run:--program)
         _bpftime_value "" "$3"
         return
@@ -252,13 +268,13 @@ _bpftime_choose() {
     esac
     if [[ $3 == -* ]]; then
         case $1 in
-        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --follow --no-follow --pending --no-pending --wait-dlopen -h --help" "$3" ;;
+        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --follow --no-follow --pending --no-pending --wait-dlopen -I --include -h --help" "$3" ;;
         load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;
         list) _bpftime_words "-p --pid --links --processes --session -v --verbose -f --format -h --help" "$3" ;;
         maps) _bpftime_words "-p --pid --set --delete --watch --follow --session -f --format --color -h --help" "$3" ;;
-        check) _bpftime_words "-f --format -h --help" "$3" ;;
+        check) _bpftime_words "-f --format -I --include -h --help" "$3" ;;
         run) _bpftime_words "--program --btf --mem --hex --batch -h --help" "$3" ;;
         doctor) _bpftime_words "-p --pid -f --format -h --help" "$3" ;;
         esac

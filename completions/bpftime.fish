@@ -41,6 +41,8 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -l name -x -d 'All ow
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l follow -l no-follow -d 'Also what the target forks and becomes. [default: for a launched one]'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l pending -l no-pending -d 'Probes wait for libraries not loaded yet. [default: in a launched program]'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l wait-dlopen -x -d 'How long a thread that loads a library waits for its probes.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -s I -x -a '(__fish_complete_directories)' -d 'Folder with C headers for #include.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l include -r -F -d 'C header read before the script.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -F
 complete -c bpftime -n __fish_use_subcommand -a load -d 'Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed)'
@@ -103,6 +105,8 @@ complete -c bpftime -n '__fish_seen_subcommand_from maps' -s h -l help -d 'Show 
 complete -c bpftime -n '__fish_seen_subcommand_from maps' -a '(__bpftime_dynamic map)'
 complete -c bpftime -n __fish_use_subcommand -a check -d 'Parse, relocate and verify an object or a script without loading it'
 complete -c bpftime -n '__fish_seen_subcommand_from check' -s f -l format -x -a 'text json' -d 'text or json.'
+complete -c bpftime -n '__fish_seen_subcommand_from check' -s I -x -a '(__fish_complete_directories)' -d 'Folder with C headers for #include.'
+complete -c bpftime -n '__fish_seen_subcommand_from check' -l include -r -F -d 'C header read before the script.'
 complete -c bpftime -n '__fish_seen_subcommand_from check' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from check' -F
 complete -c bpftime -n __fish_use_subcommand -a run -d 'Run a program once and print r0 in hex: r1 is the memory\'s address or 0, r2 its length'

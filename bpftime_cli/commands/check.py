@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bpftime_cli.app import SETTINGS
+from bpftime_cli.commands.tracewords import IncludeFiles, IncludeFolders
 from bpftime_cli.commands.words import Format, check_format
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="eBPF object, C source or script.")]
@@ -24,10 +25,17 @@ def register(app: typer.Typer) -> None:
     app.command("check", help=EXAMPLES, context_settings=SETTINGS)(check)
 
 
-def check(file: File, form: Format = "text") -> int:
+def check(
+    file: File,
+    form: Format = "text",
+    include_folders: IncludeFolders = None,
+    include_files: IncludeFiles = None,
+) -> int:
     """Verify a file without loading it."""
     from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.checking import check as carry_out
+    from bpftime_cli.pipeline.headers import Headers
 
     check_format(form)
-    return carry_out(file, form, Console(standard_output()))
+    headers = Headers(tuple(include_folders or ()), tuple(include_files or ()))
+    return carry_out(file, form, Console(standard_output()), headers)

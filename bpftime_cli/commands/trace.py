@@ -18,6 +18,8 @@ from bpftime_cli.commands.tracewords import (
     Clear,
     DryRun,
     FailOn,
+    IncludeFiles,
+    IncludeFolders,
     Interval,
     MaxEvents,
     Mode,
@@ -102,6 +104,8 @@ def trace(
     follow: Follow = None,
     pending: Pending = None,
     wait_dlopen: WaitDlopen = "100ms",
+    include_folders: IncludeFolders = None,
+    include_files: IncludeFiles = None,
 ) -> int:
     """Compile a script and run it inside the target process."""
     from bpftime_cli.console import Console, standard_output
@@ -139,6 +143,7 @@ AS_GIVEN = (
 def _config(ctx: typer.Context) -> Config:
     """Return the checked configuration; Typer keeps the values of all options by their parameters' names."""
     from bpftime_cli.pipeline.config import Config
+    from bpftime_cli.pipeline.headers import Headers
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.stages import check_stages
     from runtime.errors import UsageProblem
@@ -165,6 +170,7 @@ def _config(ctx: typer.Context) -> Config:
         interval=parse_duration(values["interval"], "-i"),
         wait_dlopen=round(1000 * parse_duration(values["wait_dlopen"], "--wait-dlopen")),
         fail_on=parse_fail_on(values["fail_on"]),
+        headers=Headers(tuple(values["include_folders"] or ()), tuple(values["include_files"] or ())),
         **{name: values[name] for name in AS_GIVEN},
     )
 

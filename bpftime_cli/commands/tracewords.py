@@ -101,3 +101,11 @@ WaitDlopen = Annotated[
         "--wait-dlopen", metavar="TIME", help="How long a thread that loads a library waits for its probes."
     ),
 ]
+IncludeFolders = Annotated[
+    list[str] | None,
+    typer.Option("-I", metavar="DIR", help="Folder with C headers for #include.", show_default=False),
+]
+IncludeFiles = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="FILE", help="C header read before the script.", show_default=False),
+]

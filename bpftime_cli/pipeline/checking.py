@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.headers import Headers, surroundings
 from bpftime_cli.pipeline.objects import LoadedPrograms, read_object
 from bpftime_cli.render.json import quoted
 from runtime.btf import Btf
@@ -38,7 +39,7 @@ class Verdict:
     is_loaded: bool = True
 
 
-def check(file: str, form: str, console: Console) -> int:
+def check(file: str, form: str, console: Console, headers: Headers) -> int:
     """Print a verdict for each program; returns 1 when the file would be refused.
 
     Raises:
@@ -46,7 +47,7 @@ def check(file: str, form: str, console: Console) -> int:
     """
     verdicts = [
         _verdict(program, programs)
-        for programs in [_programs_of(file)]
+        for programs in [_programs_of(file, headers)]
         for program in programs.object.programs
     ]
     if form == "json":
@@ -69,7 +70,7 @@ def check(file: str, form: str, console: Console) -> int:
     return 1 if refused else 0
 
 
-def _programs_of(file: str) -> LoadedPrograms:
+def _programs_of(file: str, headers: Headers) -> LoadedPrograms:
     if file.endswith(".bt"):
         from runtime.lang import Options, compile_script  # lazy: only for scripts
 
@@ -80,9 +81,8 @@ def _programs_of(file: str) -> LoadedPrograms:
                 f"failed to open file '{file}': {getattr(error, 'strerror', None) or 'not a file name'}",
                 hint="give a script or an object",
             ) from None
-        return LoadedPrograms(
-            compile_script(text, file, Options(environment=dict(os.environ), unsafe=True)).object
-        )
+        options = Options(environment=dict(os.environ), unsafe=True, around=surroundings(headers, os.environ))
+        return LoadedPrograms(compile_script(text, file, options).object)
     return LoadedPrograms(load(read_object(file), file))
 
 

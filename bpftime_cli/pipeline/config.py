@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from bpftime_cli.pipeline.headers import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Config:
     ring_bytes: int = 64 << 20
     session: str = ""
     colour: str = "auto"
+    headers: Headers = field(default_factory=Headers)
 
     @property
     def follows(self) -> bool:

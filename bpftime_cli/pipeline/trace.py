@@ -16,6 +16,7 @@ from types import FrameType
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.headers import surroundings
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Processes, Traced
@@ -94,6 +95,7 @@ class Trace:
             pid=bool(self.config.pids),
             checks=self.config.checks,
             child=bool(self.config.command),
+            around=surroundings(self.config.headers, os.environ),
         )
         script = compile_script(self.config.program, self.config.file, options)
         self.names.demangles = script.config.flag("cpp_demangle")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang import complaints, memory, tree
+from runtime.lang.c.contexts import CONTEXTS
 from runtime.lang.types import (
     BOOL,
     PROBE_NAME,
@@ -19,6 +20,7 @@ from runtime.lang.types import (
     UINT64,
     UNKNOWN,
     USERNAME,
+    Pointer,
     String,
     Type,
 )
@@ -206,6 +208,21 @@ def _func(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any
     finish_symbol(g, place)
 
 
+def _context(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
+    del node
+    g.code.move(0, g.context().base)
+
+
+def _context_type(c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node
+    provider = c.body.provider
+    struct = CONTEXTS.get(provider.context)
+    if struct is None:
+        c.fail(node.at, f"The ctx builtin can not be used with '{provider.name}' probes")
+        return UNKNOWN
+    own = c.scope.tagged(struct.tag, struct.name)  # a definition of the script wins
+    return Pointer(own or struct)
+
+
 def finish_symbol(g: Generator, place: Place) -> None:
     """Make a symbol value of the address in r0: address, process, zero."""
     g.code.store(place, 0, 8)
@@ -265,6 +282,6 @@ BUILTINS = {
         Builtin(
             "args", UINT64, _zero, reason="use arg0, arg1, …: the function's debug info is not read here"
         ),
-        Builtin("ctx", UINT64, _zero, reason='use reg("…")'),
+        Builtin("ctx", UNKNOWN, _context, typed=_context_type),
     )
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang import tree
+from runtime.lang.c.contexts import KNOWN
 from runtime.lang.c.types import Enum, Opaque, Struct
 from runtime.lang.suggest import near
 from runtime.lang.types import (
@@ -68,7 +69,8 @@ def written_type(c: Checker, written: tree.TypeSyntax) -> Type:
 
 def _base(c: Checker, written: tree.TypeName) -> Type | None:
     if written.tag:
-        found = c.scope.tagged(written.tag, written.name, c.sources)
+        found = c.scope.tagged(written.tag, written.name, []) or KNOWN.get((written.tag, written.name))
+        found = found or c.scope.tagged(written.tag, written.name, c.sources)
         if found is None and written.tag != "enum" and (written.tag, written.name) in c.scope.tags:
             return c.scope.struct(written.tag, written.name)
         return found

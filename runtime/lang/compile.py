@@ -71,10 +71,7 @@ def _compile(source: Source, options: Options) -> Script:
     _refuse_unserved(source, script)
     parameters = Parameters.of(options.params)
     folder = Folder(source, parameters)
-    scope = read_definitions(
-        source, script.definitions, options.predefined, options.headers,
-        leading=options.includes, outer=options.types,
-    )  # fmt: skip
+    scope = read_definitions(source, script.definitions, options.around)
     Names(source, scope).expand(script)
     _expand(source, script)
     bodies = _bodies(source, script, options, parameters.positional)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import conversion, memory, tree
+from runtime.lang import complaints, conversion, mapcode, memory, tree
 from runtime.lang.c.types import Field, Struct
 from runtime.lang.types import Array, Int, Pointer, Type
 from runtime.lang.variables import Place
@@ -97,6 +97,7 @@ def _element(g: Generator, node: tree.Index) -> Place:
         if isinstance(kind, Array) and kind.count:
             inside = g.code.label()
             g.code.jump_if_constant("<", 1, kind.count, inside)
+            complaints.complain(g, node.at, complaints.OUTSIDE)
             g.code.set(0, -start.offset)  # nothing is there, so it reads as zero
             g.code.jump(done)
             g.code.at(inside)
@@ -111,6 +112,28 @@ def address(g: Generator, node: tree.Expr) -> None:
     place = locate(g, node)
     if place.offset:
         g.code.alu_constant("+", 0, place.offset)
+
+
+def address_of(g: Generator, node: tree.AddressOf) -> None:
+    """Compute `&$x` or `&@m` in r0; 0 where a map has no such key."""
+    target = node.target
+    if isinstance(target, tree.MapAccess):
+        shape = g.shape(target.name)
+        if target.key is None:
+            g.code.map_value(0, shape.name)
+        else:
+            with g.storage.scope():
+                mapcode.look_up(g, shape, mapcode.key_of(g, shape, target.key))
+    else:
+        assert target.variable is not None
+        assert target.variable.place is not None
+        if target.variable.held != target.variable.type:
+            g.code.load(0, target.variable.place, 8)
+            return
+        g.code.address(0, target.variable.place)
+    # Twice negated it is a number, not a pointer that the verifier follows: reads through it are fault-safe.
+    g.code.negate(0)
+    g.code.negate(0)
 
 
 def read(g: Generator, node: tree.Expr, to: Place) -> None:
@@ -210,6 +233,7 @@ def _chosen(g: Generator, node: tree.Index, start: Place, array: Array) -> Place
     memory.copy(g, result, Place(0, 0), size)
     g.code.jump(done)
     g.code.at(outside)
+    complaints.complain(g, node.at, complaints.OUTSIDE)
     memory.zero(g, result, size)
     g.code.at(done)
     return result

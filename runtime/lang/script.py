@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from runtime.ebpf.object import Object
 from runtime.errors import Problem, Span
 from runtime.events import Action, Event, Resolver
-from runtime.lang.c.definitions import HaveHeaders
-from runtime.lang.c.preprocess import Macros
-from runtime.lang.c.scope import TypeSource
+from runtime.lang.c.definitions import Surroundings
 from runtime.lang.config import Config
 from runtime.lang.decode import Decoder, decode_record
 from runtime.lang.mapdecoder import MapDecoder
@@ -23,8 +21,7 @@ class Options:
     `checks`: reads and look-ups that fail are told (-k). `child`: a program is launched, so `cpid` is known.
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
-    `predefined`: macros of the C part. `headers`: a compiler's preprocessor, `includes`: it reads files of
-    its own before the script. `types`: where types come from that the script does not define.
+    `around`: what C definitions find around the script.
     """
 
     params: tuple[str, ...] = ()
@@ -33,10 +30,7 @@ class Options:
     pid: bool = False
     checks: bool = False
     child: bool = False
-    predefined: Macros = field(default_factory=lambda: {"BPFTIME": "1"})
-    headers: HaveHeaders | None = None
-    includes: bool = False
-    types: list[TypeSource] = field(default_factory=list)
+    around: Surroundings = field(default_factory=Surroundings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,4 +363,5 @@ WORDS: dict[type[tree.Expr], Callable[[Generator, Any], None]] = {
     tree.Item: _part,
     tree.Member: _part,
     tree.Index: _index,
+    tree.AddressOf: reach.address_of,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NoReturn
 
+from runtime.errors import Problem
 from runtime.lang import tree
 from runtime.lang.c.lexer import CError, CToken
 from runtime.lang.c.parser import CParser
@@ -12,32 +14,34 @@ from runtime.lang.c.preprocess import Macros, Preprocessor, includes, read_outpu
 from runtime.lang.c.scope import Scope, TypeSource
 from runtime.lang.source import Source
 
-HaveHeaders = Callable[[str], str]
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the C part of a script finds around it.
+
+    `predefined`: macros. `headers` runs a compiler's preprocessor on a text; it is used where files are
+    included, or are to be before the script (`leading`). `types`: where types come from that the script
+    does not define.
+    """
+
+    predefined: Macros = field(default_factory=lambda: {"BPFTIME": "1"})
+    headers: Callable[[str], str] | None = None
+    leading: bool = False
+    types: tuple[TypeSource, ...] = ()
 
 
-def read_definitions(
-    source: Source,
-    definitions: list[tree.Definition],
-    predefined: Macros,
-    headers: HaveHeaders | None = None,
-    *,
-    leading: bool = False,
-    outer: list[TypeSource] | None = None,
-) -> Scope:
+def read_definitions(source: Source, definitions: list[tree.Definition], around: Surroundings) -> Scope:
     """Read everything before the probes.
-
-    `headers` runs a compiler's preprocessor on a text; it is used where files are included, or are to be
-    (`leading`). `outer`: where types come from that are not defined here.
 
     Raises:
         Problem: a definition is wrong, with its place; no preprocessor where one is needed.
     """
-    scope = Scope(list(outer or ()))
-    macros = dict(predefined)
+    scope = Scope(list(around.types))
+    macros = dict(around.predefined)
     text = _only(source.text, definitions)
     try:
-        if leading or includes(text):
-            found = _with_headers(source, definitions, text, macros, headers)
+        if around.leading or includes(text):
+            found = _with_headers(source, definitions, text, macros, around.headers)
         else:
             found = Preprocessor(macros).run(text)
         CParser(found, scope).parse()
@@ -73,7 +77,7 @@ def _with_headers(
     definitions: list[tree.Definition],
     text: str,
     macros: Macros,
-    headers: HaveHeaders | None,
+    headers: Callable[[str], str] | None,
 ) -> list[CToken]:
     first = next((node for node in definitions if includes(node.text)), None)
     if headers is None:
@@ -82,6 +86,10 @@ def _with_headers(
             "#include needs a C preprocessor, and none was found",
             "declare the struct in the script, give the binary debug info, or install cc or clang",
         )
+    place = first.at if first else (0, 1)
     head = "".join(f"#define {name} {body}\n" for name, body in macros.items())
-    output = headers(f'{head}#line 1 "<stdin>"\n{text}\n')
+    try:
+        output = headers(f'{head}#line 1 "<stdin>"\n{text}\n')
+    except Problem as problem:
+        raise source.problem(place, str(problem), problem.hint) from None
     return read_output(output, text, macros)

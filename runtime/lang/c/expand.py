@@ -36,7 +36,8 @@ class Names:
                 node.at = at
             return node
         place = at or node.at
-        if node.name in self.scope.macros:
+        # Headers define some enumerators as themselves.
+        if node.name in self.scope.macros and not (node.name in inside and node.name in self.scope.constants):
             return self._macro(node.name, place, inside)
         if node.name in self.scope.constants:
             value, kind = self.scope.constants[node.name]
