@@ -29,7 +29,7 @@ Stages = Annotated[
     typer.Option(
         "-d",
         metavar="STAGE[,STAGE]",
-        help="Print bytecode, verify, native or all on stderr, and go on.",
+        help="Print parse, ast, types, bytecode, verify, codegen, codegen-opt, native, plan or all.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ Mode = Annotated[
     typer.Option(
         "--mode",
         metavar="MODE",
-        help="What to do: trace, test, bench, or format (print the script in one style).",
+        help="trace, codegen (only compile), test, bench, or format (print the script in one style).",
     ),
 ]
 Test = Annotated[

@@ -72,7 +72,7 @@ CHOICES = {
     "buffering": ("-B", ("line", "full", "none"), "Invalid buffering mode"),
     "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
-    "mode": ("--mode", ("trace", "test", "bench", "format"), "Invalid mode"),
+    "mode": ("--mode", ("trace", "codegen", "test", "bench", "format"), "Invalid mode"),
     "colour": ("--color", ("auto", "always", "never"), "Invalid colour mode"),
 }  # parameter → option, what it takes, what a wrong one is called
 

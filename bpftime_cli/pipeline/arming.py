@@ -63,7 +63,9 @@ class Arming:
         with self.console.progress("looking for room", len(probes)) as traced.attacher.tick:
             plan = traced.attacher.plan(probes)
         self._tell_of_frida(plan)
-        if self.config.dry_run or self.config.verbose > 1:
+        if "plan" in self.config.stages:
+            self.console.talk(explain(plan).encode() + b"\n")
+        elif self.config.dry_run or self.config.verbose > 1:
             self.console.note(explain(plan) if self.config.verbose else str(plan))
         traced.attacher.apply(plan)
         self._report_refused(plan.refused, spans)

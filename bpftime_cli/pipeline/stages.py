@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from bpftime_cli.pipeline.programs import Programs
+from bpftime_cli.pipeline.programs import Programs, clock_source
 from runtime.ebpf.listing import listing
 from runtime.errors import UsageProblem
+from runtime.jit.unit import Build
+from runtime.lang.tree import Node
+from runtime.maps.layout import possible_cpus
 
 ALIASES = {"dis": "bytecode", "verifier": "verify", "asm": "native"}
 
@@ -18,20 +21,43 @@ def check_stages(names: Iterable[str]) -> tuple[str, ...]:
         UsageProblem: one is unknown.
     """
     wanted = {ALIASES.get(n, n) for n in names}
-    unknown = sorted(wanted - {*STAGES, "all"})
+    unknown = sorted(wanted - {*NAMES, "all"})
     if unknown:
-        raise UsageProblem(f'Unknown stage "{unknown[0]}"', hint=f"-d takes {', '.join(STAGES)} or all")
-    return tuple(STAGES) if "all" in wanted else tuple(s for s in STAGES if s in wanted)
+        raise UsageProblem(f'Unknown stage "{unknown[0]}"', hint=f"-d takes {', '.join(NAMES)} or all")
+    return NAMES if "all" in wanted else tuple(s for s in NAMES if s in wanted)
+
+
+class Trees:
+    """Collects the text of the stages that are trees while a script is compiled."""
+
+    def __init__(self, stages: tuple[str, ...]) -> None:
+        self.stages = stages
+        self.lines: list[str] = []
+
+    def note(self, stage: str, nodes: Sequence[Node]) -> None:
+        """Take the trees of one stage."""
+        if stage in self.stages:
+            from runtime.lang.dump import dump  # lazy: only for -d
+
+            self.lines.append(f"-- {stage}")
+            self.lines += [line for node in nodes for line in dump(node)]
+
+    @property
+    def text(self) -> str:
+        """Return what was collected, as lines."""
+        return "".join(f"{line}\n" for line in self.lines)
 
 
 def show(programs: Programs, stages: tuple[str, ...], build: str) -> str:
     """Return the text of the stages for every program. `build`: the build kind for native code."""
     parts = []
     for stage in stages:
+        if stage not in STAGES:
+            continue
         for program in programs.object.programs:
             parts.append(f"-- {stage}: {program.name} ({program.section})")
             parts += STAGES[stage](programs, program.name, build)
-    return "\n".join(parts) + "\n"
+    return "".join(f"{part}\n" for part in parts)
 
 
 def _bytecode(programs: Programs, name: str, _: str) -> list[str]:
@@ -58,8 +84,22 @@ def _native(programs: Programs, name: str, build: str) -> list[str]:
     return [f"{at:5x}: {mnemonic} {operands}".rstrip() for at, mnemonic, operands in instructions(image.code)]
 
 
+def _module(optimised: bool) -> Callable[[Programs, str, str], list[str]]:
+    def lines(programs: Programs, name: str, build: str) -> list[str]:
+        from runtime.jit.compile import module_text  # lazy: LLVM, 35 ms
+
+        kind = Build(build, possible_cpus(), clock_source())
+        text = module_text(programs.verified(name), programs.maps, kind, optimised=optimised)
+        return text.splitlines()
+
+    return lines
+
+
 STAGES: dict[str, Callable[[Programs, str, str], list[str]]] = {
     "bytecode": _bytecode,
     "verify": _verify,
+    "codegen": _module(False),
+    "codegen-opt": _module(True),
     "native": _native,
 }
+NAMES = ("parse", "ast", "types", *STAGES, "plan")

@@ -57,7 +57,6 @@ class Trace:
             Problem: the script is refused, or no target can be reached.
         """
         script = self._compile()
-        self._check_target(script)
         programs = Programs(script.object)
         warnings = programs.verify_all()
         self.console.warn([*script.warnings, *warnings])
@@ -66,6 +65,10 @@ class Trace:
             from bpftime_cli.pipeline.stages import show  # lazy: only for -d
 
             self.console.talk(show(programs, self.config.stages, "rseq").encode())
+        if self.config.mode == "codegen" or (self.config.dry_run and not self.config.has_target):
+            self._note("no target: nothing was placed")
+            return 0
+        self._check_target(script)
         name = self.config.session or f"trace-{os.getpid()}"
         spare = UNWIND_ROOM if programs.walk_stacks else 0
         session = Session.create(name, tuple(programs.maps.values()), spare=spare)
@@ -88,6 +91,9 @@ class Trace:
         self._clock = now
 
     def _compile(self) -> Script:
+        from bpftime_cli.pipeline.stages import Trees  # lazy: it knows the compiler
+
+        trees = Trees(self.config.stages)
         options = Options(
             params=self.config.params,
             environment=dict(os.environ),
@@ -96,8 +102,12 @@ class Trace:
             checks=self.config.checks,
             child=bool(self.config.command),
             around=surroundings(self.config.headers, os.environ),
+            observe=trees.note,
         )
-        script = compile_script(self.config.program, self.config.file, options)
+        try:
+            script = compile_script(self.config.program, self.config.file, options)
+        finally:
+            self.console.talk(trees.text.encode("utf-8", "surrogateescape"))
         self.names.demangles = script.config.flag("cpp_demangle")
         self._note(f"compiled {len(script.object.programs)} programs")
         return script

@@ -86,6 +86,20 @@ def compile_programs(
     return [compile_program(one, maps, build, returns=returns, frame=frame) for one in all_of_them]
 
 
+def module_text(verified: Verified, maps: Mapping[str, MapSpec], build: Build, *, optimised: bool) -> str:
+    """Give the LLVM module that a program becomes, as it is lifted or as it goes to the back end.
+
+    Raises:
+        Unsupported: the program asks for what user space cannot serve.
+    """
+    from runtime.jit.lift import lift  # lazy: an image from the cache needs none of it
+
+    full = wants_frame(verified)
+    unit = Unit(verified, dict(maps), build, Inputs(verified.program.context, full, build.arguments), False)
+    text = lift(unit)
+    return llvm.optimised(text) if optimised else text
+
+
 def _compile(unit: Unit) -> Image:
     from runtime.jit.lift import lift  # lazy: an image from the cache needs none of it
 

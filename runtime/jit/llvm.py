@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import Bug
 
 if TYPE_CHECKING:
-    from llvmlite.binding import TargetMachine
+    from llvmlite.binding import ModuleRef, TargetMachine
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 # Programs run between a target's instructions: its vector and x87 registers are never ours to touch.
@@ -52,9 +52,19 @@ def compile_ir(text: str, *, cheap: bool = False) -> bytes:
     Raises:
         Bug: LLVM does not accept the text; the lifter made it, so the mistake is ours.
     """
+    machine = _machine(cheap)
+    emitted: bytes = machine.emit_object(_module(text, machine, cheap))
+    return emitted
+
+
+def optimised(text: str) -> str:
+    """Give a module as it goes to the back end."""
+    return str(_module(text, _machine(False), False))
+
+
+def _module(text: str, machine: TargetMachine, cheap: bool) -> ModuleRef:
     import llvmlite.binding as llvm  # lazy: 33 ms
 
-    machine = _machine(cheap)
     try:
         module = llvm.parse_assembly(text, llvm.create_context())
     except RuntimeError as error:
@@ -72,5 +82,4 @@ def compile_ir(text: str, *, cheap: bool = False) -> bytes:
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()
     passes.run(module, builder)
-    emitted: bytes = machine.emit_object(module)
-    return emitted
+    return module

@@ -67,6 +67,7 @@ def _deep_recursion() -> Iterator[None]:
 def _compile(source: Source, options: Options) -> Script:
     script = parse(source)
     imports.merge(source, script)
+    options.observe("parse", [script])
     config = read_config(source, script.config, options.environment)
     _refuse_unserved(source, script)
     parameters = Parameters.of(options.params)
@@ -80,12 +81,14 @@ def _compile(source: Source, options: Options) -> Script:
     for body in bodies:
         folder.fold(body.probe)
     parameters.check()
+    options.observe("ast", [*script.functions, *(body.probe for body in bodies)])
     functions = subprograms.collect(source, script.functions)
     checker = Checker(source, config, options.unsafe, scope, functions=functions)
     _declare_maps(source, script.maps, checker)
     checker.check(bodies)
     if checker.errors:
         raise joined(checker.errors)
+    options.observe("types", [*script.functions, *(body.probe for body in bodies)])
     shapes = {name: shape_of(facts, config) for name, facts in checker.maps.items() if facts.used}
     _check_declarations(source, shapes, checker.maps)
     output = Output(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.ebpf.object import Object
 from runtime.errors import Problem, Span
 from runtime.events import Action, Event, Resolver
+from runtime.lang import tree
 from runtime.lang.c.definitions import Surroundings
 from runtime.lang.config import Config
 from runtime.lang.decode import Decoder, decode_record
@@ -21,7 +22,8 @@ class Options:
     `checks`: reads and look-ups that fail are told (-k). `child`: a program is launched, so `cpid` is known.
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
-    `around`: what C definitions find around the script.
+    `around`: what C definitions find around the script. `observe` is called with the trees of a stage: parse,
+    ast (expanded and folded), types.
     """
 
     params: tuple[str, ...] = ()
@@ -31,6 +33,7 @@ class Options:
     checks: bool = False
     child: bool = False
     around: Surroundings = field(default_factory=Surroundings)
+    observe: Callable[[str, Sequence[tree.Node]], None] = lambda _stage, _nodes: None
 
 
 @dataclass(frozen=True, slots=True)
