@@ -65,6 +65,18 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """Values by the number of their interval (of `interval` ns, since the start of TAI); None: there is none.
+
+    `offset`: from the start of an interval in TAI to the wall clock, in ns.
+    """
+
+    interval: int
+    values: dict[int, int | None]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong in a program; `result` is that of the helper to blame, which is empty for none."""
 
@@ -75,7 +87,7 @@ class Failure:
 
 # `str` is text that was resolved by the tracer (symbols, times); `bytes` came from the target.
 Value = Union[
-    int, bytes, str, None, "tuple[Value, ...]", "list[Value]", "dict[str, Value]", Histogram, Stats
+    int, bytes, str, None, "tuple[Value, ...]", "list[Value]", "dict[str, Value]", Histogram, Stats, Series
 ]  # bool, Pointer, Variant are ints; Buffer is bytes
 
 

@@ -103,6 +103,7 @@ class Trace:
             child=bool(self.config.command),
             around=surroundings(self.config.headers, os.environ),
             observe=trees.note,
+            inode=_inode,
         )
         try:
             script = compile_script(self.config.program, self.config.file, options)
@@ -305,6 +306,13 @@ class Trace:
         """
         if self._interrupts > int(self._armed):
             raise _Left(128 + self._stop_signal)
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except (OSError, ValueError):
+        return 0
 
 
 class _Left(Exception):

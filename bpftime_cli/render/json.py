@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpftime_cli.render.base import Renderer
-from runtime.events import Bucket, Buffer, Event, Failure, Histogram, MapData, Stats, Value, text_of
+from bpftime_cli.render.series import iso_time
+from runtime.events import Bucket, Buffer, Event, Failure, Histogram, MapData, Series, Stats, Value, text_of
 
 ESCAPES = {
     **{code: f"\\u{code:04x}" for code in range(0x20)},
@@ -122,7 +123,15 @@ def _composite(value: Value) -> str:
         return f'{{"count": {value.count}, "average": {value.average}, "total": {value.total}}}'
     if isinstance(value, Histogram):
         return "[" + ",".join(map(_bucket, value.buckets)) + "]"
+    if isinstance(value, Series):
+        shown = ((epoch, number) for epoch, number in value.values.items() if number is not None)
+        return "[" + ",".join(_interval(value, epoch, number) for epoch, number in shown) + "]"
     return "null"
+
+
+def _interval(value: Series, epoch: int, number: int) -> str:
+    start = iso_time(epoch * value.interval + value.offset)
+    return f'{{"interval_start":"{start}","value":{value_json(number)}}}'
 
 
 def _bucket(bucket: Bucket) -> str:

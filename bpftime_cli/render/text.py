@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from bpftime_cli.messages import Message, show
 from bpftime_cli.render.base import Renderer, Style
-from runtime.events import Bucket, Event, Failure, Histogram, MapData, Value, key_text, text_of
+from bpftime_cli.render.series import series_lines
+from runtime.events import Bucket, Event, Failure, Histogram, MapData, Series, Value, key_text, text_of
 
 LABEL, COUNT = 16, 8  # columns
 EXACT = 1 << 24  # counts up to here are exact in the reference's float32
@@ -39,6 +40,8 @@ class Text(Renderer):
     def _value(self, value: Value) -> bytes:
         if isinstance(value, Histogram):
             return b"".join(histogram_lines(value, self.style))
+        if isinstance(value, Series):
+            return "".join(line + "\n" for line in series_lines(value)).encode()
         return self._clean(text_of(value))
 
     def _map(self, data: MapData) -> bytes:
@@ -49,8 +52,8 @@ class Text(Renderer):
             head = name
             if data.keyed:
                 head += b"[" + style.key + self._clean(key_text(key, b", ")) + style.reset + b"]"
-            if isinstance(value, Histogram):
-                lines += [head, b":\n", *histogram_lines(value, style), b"\n"]
+            if isinstance(value, Histogram | Series):
+                lines += [head, b":\n", self._value(value), b"\n"]
             else:
                 lines += [head, b": ", self._value(value), b"\n"]
         return b"".join(lines)

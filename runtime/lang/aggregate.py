@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.lang import complaints, mapcode, tree
+from runtime.lang import complaints, mapcode, memory, tree
 from runtime.lang.code import Label, signed32
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 LOG2, AGG_MAX, CELLS_SUM = 100001, 100002, 100006  # helpers
+SERIES_UPDATE, UNSIGNED_SERIES = 100029, 16  # helper, flag
 BIAS = 1 << 63  # makes signed order unsigned order
 
 
@@ -27,7 +28,7 @@ BIAS = 1 << 63  # makes signed order unsigned order
 class Update:
     """How one aggregation takes a value: `prepare` turns r0 into what is kept, `apply` puts r8 into *r0."""
 
-    apply: Callable[[Generator], None]
+    apply: Callable[[Generator, Aggregate], None]
     prepare: Callable[[Generator, Aggregate], None] | None = None
 
 
@@ -48,7 +49,7 @@ def update(g: Generator, target: tree.MapAccess, call: tree.Call) -> None:
         g.code.map_value(0, shape.name)
     else:
         mapcode.look_up_or_add(g, shape, key, full)
-    row.apply(g)
+    row.apply(g, kind)
     if shape.set_at >= 0:
         _mark(g, shape)
     mapcode.when_full(g, target, full)
@@ -63,32 +64,47 @@ def _mark(g: Generator, shape: MapShape) -> None:
     g.code.at(done)
 
 
-def _count(g: Generator) -> None:
+def _count(g: Generator, kind: Aggregate) -> None:
+    del kind
     g.code.set(1, 1)
     g.code.add_atomic(Place(0, 0), 1)
 
 
-def _sum(g: Generator) -> None:
+def _sum(g: Generator, kind: Aggregate) -> None:
+    del kind
     g.code.add_atomic(Place(0, 0), 8)
 
 
-def _average(g: Generator) -> None:
+def _average(g: Generator, kind: Aggregate) -> None:
+    del kind
     g.code.add_atomic(Place(0, 0), 8)
     g.code.set(1, 1)
     g.code.add_atomic(Place(0, 8), 1)
 
 
-def _extreme(g: Generator) -> None:
+def _extreme(g: Generator, kind: Aggregate) -> None:
+    del kind
     g.code.move(1, 0)
     g.code.move(2, 8)
     g.code.call(AGG_MAX)
 
 
-def _bucket(g: Generator) -> None:
+def _bucket(g: Generator, kind: Aggregate) -> None:
+    del kind
     g.code.alu_constant("<<", 8, 3)
     g.code.alu("+", 0, 8)
     g.code.set(1, 1)
     g.code.add_atomic(Place(0, 0), 1)
+
+
+def _interval(g: Generator, kind: Aggregate) -> None:
+    interval, _, mode = kind.numbers
+    g.code.move(1, 0)
+    g.code.set(2, kind.size)
+    g.code.move(3, 8)
+    g.code.set(4, interval)
+    g.code.set(5, mode | (0 if kind.signed else UNSIGNED_SERIES))
+    g.code.call(SERIES_UPDATE)
 
 
 def _bias(g: Generator, kind: Aggregate) -> None:
@@ -185,6 +201,7 @@ UPDATES = {
     "max": Update(_extreme, _bias),
     "hist": Update(_bucket, _hist_index),
     "lhist": Update(_bucket, _lhist_index),
+    "tseries": Update(_interval),
 }
 
 
@@ -275,3 +292,24 @@ READERS: dict[str, Callable[[Generator, MapShape, Aggregate], None]] = {
     "min": _read_extreme,
     "max": _read_extreme,
 }
+
+
+def copy_stats(g: Generator, node: tree.MapAccess, place: Place) -> None:
+    """Write the summed words of a state that is only added to; zeros where there is none."""
+    shape = g.shape(node.name)
+    missing = g.code.label()
+    memory.zero(g, place, shape.value.size)
+    with g.storage.scope():
+        if node.key is None:
+            g.code.map_value(0, shape.name)
+        else:
+            mapcode.look_up(g, shape, mapcode.key_of(g, shape, node.key))
+            g.code.jump_if_constant("==", 0, 0, missing)
+        g.code.move(8, 0)
+        for at in range(0, shape.value.size, 8):
+            g.code.move(0, 8)
+            if at:
+                g.code.alu_constant("+", 0, at)
+            _cells(g, shape)
+            g.code.store(place + at, 0, 8)
+        g.code.at(missing)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from runtime.lang import complaints, memory, tree
 from runtime.lang.c.contexts import CONTEXTS
 from runtime.lang.types import (
-    BOOL,
     PROBE_NAME,
     SYMBOL,
     UINT8,
@@ -170,11 +169,6 @@ def _child(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
     g.code.set(0, 0)
 
 
-def _has_child(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
-    del node
-    g.code.set(0, int(g.output.has_child))
-
-
 def _fill_probe_type(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
     memory.constant(g, place, _type_of_probe(g).encode().ljust(node.type.capacity, b"\0"))
 
@@ -255,7 +249,6 @@ BUILTINS = {
         Builtin("ppid", UINT32, _helper(PARENT)),
         Builtin("leader_tid", UINT32, _high(PID_TGID)),
         Builtin("cpid", UINT32, _child),
-        Builtin("has_cpid", BOOL, _has_child),
         Builtin("uid", UINT64, _low(UID_GID)),
         Builtin("gid", UINT64, _high(UID_GID)),
         Builtin("username", USERNAME, _low(UID_GID)),

@@ -25,6 +25,7 @@ from runtime.lang.types import (
     Aggregate,
     Int,
     Pointer,
+    String,
     Type,
     join,
 )
@@ -145,9 +146,10 @@ class Checker:
 
     def text(self, node: tree.Expr, what: str) -> bytes | None:
         """Value of an argument that must be a string literal."""
-        self.expr(node)
-        if isinstance(node, tree.String):
+        if isinstance(node, tree.String):  # how long it may be is the function's to say
+            node.type = String(len(node.value) + 1)
             return node.value
+        self.expr(node)
         hint = ""
         if isinstance(node, tree.Integer) and node.text.startswith("$"):
             number = self.source.text[node.at[0] : node.at[1]]

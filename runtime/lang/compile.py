@@ -18,6 +18,7 @@ from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
+from runtime.lang.known import Known
 from runtime.lang.macros import Expander, collect
 from runtime.lang.mapcode import ZEROS
 from runtime.lang.mapdecoder import MapDecoder
@@ -76,10 +77,10 @@ def _compile(source: Source, options: Options) -> Script:
     Names(source, scope).expand(script)
     _expand(source, script)
     bodies = _bodies(source, script, options, parameters.positional)
-    for function in script.functions:
-        folder.fold(function)
-    for body in bodies:
-        folder.fold(body.probe)
+    known = Known(source, config, options)
+    for node in (*script.functions, *(body.probe for body in bodies)):
+        known.replace(node)
+        folder.fold(node)
     parameters.check()
     options.observe("ast", [*script.functions, *(body.probe for body in bodies)])
     functions = subprograms.collect(source, script.functions)

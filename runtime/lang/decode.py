@@ -21,6 +21,7 @@ from runtime.lang.c.types import Enum, Field, FunctionType, Opaque, Struct
 from runtime.lang.layout import stored_size
 from runtime.lang.printed import CgroupPath, KernelSymbol
 from runtime.lang.stacktext import read_stack
+from runtime.lang.states import aggregate_reader
 
 HEADER = 8  # bytes before the arguments of a record
 MOST_ERRNO = 4095
@@ -152,8 +153,9 @@ def _stack_reader(kind: t.Type, _: Reading) -> Reader:
 
 def _timestamp_reader(_: t.Type, reading: Reading) -> Reader:
     def read(data: bytes, at: int, __: Resolver) -> Value:
-        number, _zero, ns = struct.unpack_from("<IIQ", data, at)
-        return timestamp(reading.formats[number], ns) if number < len(reading.formats) else "(?)"
+        number, is_tai, ns = struct.unpack_from("<IIQ", data, at)
+        clock = time.CLOCK_TAI if is_tai else time.CLOCK_BOOTTIME
+        return timestamp(reading.formats[number], ns, clock) if number < len(reading.formats) else "(?)"
 
     return read
 
@@ -183,6 +185,11 @@ def _nothing_reader(_: t.Type, __: Reading) -> Reader:
     return lambda _data, _at, _resolver: None
 
 
+def _aggregate_reader(kind: t.Type, _: Reading) -> Reader:
+    assert isinstance(kind, t.Aggregate)
+    return aggregate_reader(kind)
+
+
 READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
     t.String: _string_reader,
     t.Buffer: _buffer_reader,
@@ -192,6 +199,7 @@ READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
     t.Timestamp: _timestamp_reader,
     t.Inet: _inet_reader,
     t.Mac: _mac_reader,
+    t.Aggregate: _aggregate_reader,
     CgroupPath: _cgroup_reader,
     t.Named: _nothing_reader,
     Struct: _struct_reader,
@@ -200,15 +208,19 @@ READERS: dict[type[t.Type], Callable[[t.Type, Reading], Reader]] = {
 }
 
 
-def timestamp(text: str, boot_ns: int) -> str:
-    """Format a time since boot as local wall-clock time; `%f`, `%k`, `%l` are µs, ns and ms digits."""
-    if boot_ns == 0:
+def timestamp(text: str, moment: int, clock: int = time.CLOCK_BOOTTIME) -> str:
+    """Format a moment of a clock as local wall-clock time; `%f`, `%k`, `%l` are µs, ns and ms digits."""
+    if moment == 0:
         return "(?)"
-    offset = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    seconds, ns = divmod(boot_ns + offset, 10**9)
+    seconds, ns = divmod(moment + since_epoch(clock), 10**9)
     for mark, digits in (("%f", f"{ns // 1000:06}"), ("%k", f"{ns:09}"), ("%l", f"{ns // 10**6:03}")):
         text = text.replace(mark, digits)
     return strftime(text, seconds)
+
+
+def since_epoch(clock: int) -> int:
+    """Give what has to be added to a clock's time to get the wall clock's, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(clock)
 
 
 def strftime(text: str, seconds: float) -> str:

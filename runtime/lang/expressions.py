@@ -200,7 +200,7 @@ class ExpressionParser(Tokens):
         special = WORDS.get(token.text)
         if special:
             return special(self)
-        if token.text in KEYWORDS:
+        if token.text in KEYWORDS and token.text != "config":
             self.fail("expected expression")
         self.next()
         if not self.is_op("("):

@@ -20,6 +20,7 @@ CONVERSION = re.compile(
 FLOATING = re.compile(rb"%[-+ #0-9.*]*[hlLjzt]*[aAeEfFgG](?!r)")
 BITS = {b"": 32, b"hh": 8, b"h": 16}  # by length modifier; all others 64
 SIGNED = (b"d", b"i")
+UNSIGNED = (b"u", b"o", b"x", b"X")
 INTEGER = (b"d", b"i", b"u", b"o", b"x", b"X", b"c", b"p", b"gr")
 BUFFER = (b"r", b"rx", b"rh")
 
@@ -95,14 +96,10 @@ def _expects(conv: bytes) -> str:
 
 def formatter(conversion: Conversion) -> Callable[[Value], bytes]:
     """Make the function that formats a value for one conversion."""
-    conv, flags, width = conversion.conv, conversion.flags, conversion.width
-    left = b"-" in flags
-    if conv in (b"d", b"i", b"u"):
-        spec = b"%" + flags.replace(b"#", b"") + (b"%d" % width if width else b"") + b"d"
-        return _decimal(spec, conversion.bits, conv in SIGNED)
-    if conv in (b"x", b"X"):
-        return _hexadecimal(b"%" + flags + (b"%d" % width if width else b"") + conv, conversion.bits)
-    plain = PLAIN[conv]
+    conv, width = conversion.conv, conversion.width
+    if conv in UNSIGNED or conv in SIGNED:
+        return _integer(conversion)
+    plain, left = PLAIN[conv], b"-" in conversion.flags
 
     def pad(value: Value) -> bytes:
         text = plain(value)
@@ -111,25 +108,40 @@ def formatter(conversion: Conversion) -> Callable[[Value], bytes]:
     return pad
 
 
-def _decimal(spec: bytes, bits: int, signed: bool) -> Callable[[Value], bytes]:
-    mask, half = (1 << bits) - 1, 1 << (bits - 1)
+def _integer(conversion: Conversion) -> Callable[[Value], bytes]:
+    """Format an integer as C does: the sign's flags are for signed ones, `#` for octal and hexadecimal."""
+    conv, signed = conversion.conv, conversion.conv in SIGNED
+    dropped = b" #" if signed else b" +" if conv != b"u" else b" +#"
+    flags = bytes(flag for flag in conversion.flags if flag not in dropped)
+    spec = (
+        b"%"
+        + flags
+        + (b"%d" % conversion.width if conversion.width else b"")
+        + (conv if conv in (b"x", b"X", b"o") else b"d")
+    )
+    mask, half = (1 << conversion.bits) - 1, 1 << (conversion.bits - 1)
     if signed:
         return lambda value: spec % (((_number(value) & mask) ^ half) - half)
-    return lambda value: spec % (_number(value) & mask)
-
-
-def _hexadecimal(spec: bytes, bits: int) -> Callable[[Value], bytes]:
-    mask = (1 << bits) - 1
+    if conv == b"o" and b"#" in flags:
+        return _alternate_octal(flags, conversion.width, mask)
     zero = spec.replace(b"#", b"")  # "%#x" of 0 is "0"
     return lambda value: (spec if _number(value) & mask else zero) % (_number(value) & mask)
 
 
+def _alternate_octal(flags: bytes, width: int, mask: int) -> Callable[[Value], bytes]:
+    """Format `%#o`: one leading zero."""
+    left, fill = b"-" in flags, b"0" if b"0" in flags else b" "
+
+    def form(value: Value) -> bytes:
+        number = _number(value) & mask
+        text = b"0%o" % number if number else b"0"
+        return text.ljust(width) if left else text.rjust(width, fill)
+
+    return form
+
+
 def _number(value: Value) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _octal(value: Value) -> bytes:
-    return b"%o" % (_number(value) & (1 << 64) - 1)
 
 
 def _pointer(value: Value) -> bytes:
@@ -167,14 +179,24 @@ GFP = (  # bit, name without its prefix; linux/gfp_types.h
 )  # fmt: skip
 
 
+GFP_SETS = (  # bits, name; larger sets first
+    (0x100CCA, "GFP_HIGHUSER_MOVABLE"), (0x100CC2, "GFP_HIGHUSER"), (0x100CC0, "GFP_USER"),
+    (0x400CC0, "GFP_KERNEL_ACCOUNT"), (0xCC0, "GFP_KERNEL"), (0xC40, "GFP_NOFS"), (0xC00, "GFP_NOIO"),
+    (0x820, "GFP_ATOMIC"), (0x2800, "GFP_NOWAIT"), (0x01, "GFP_DMA"), (0x04, "GFP_DMA32"),
+)  # fmt: skip
+
+
 def _gfp(value: Value) -> bytes:
-    number = _number(value)
-    names = ["__GFP_" + name for bit, name in GFP if number & bit]
+    number, names = _number(value), []
+    for bits, name in GFP_SETS:
+        if number & bits == bits:
+            names.append(name)
+            number &= ~bits
+    names += ["__GFP_" + name for bit, name in GFP if number & bit]
     return "|".join(names).encode() if names else b"0x0"
 
 
 PLAIN: dict[bytes, Callable[[Value], bytes]] = {
-    b"o": _octal,
     b"c": _char,
     b"p": _pointer,
     b"s": text_of,

@@ -26,7 +26,7 @@ from runtime.lang.script import Failing
 from runtime.lang.source import Source
 from runtime.lang.storage import FRAME, Storage
 from runtime.lang.subprograms import Returning, Subprogram
-from runtime.lang.types import INT64, NONE, VOID, Type
+from runtime.lang.types import INT64, NONE, VOID, Aggregate, Type
 from runtime.lang.variables import Place, Variable
 
 CONTEXT = 6  # register
@@ -163,6 +163,9 @@ class Generator:
 
     def fill_from_map(self, node: tree.MapAccess, place: Place, kind: Type) -> None:
         """Write a map's value to memory."""
+        if isinstance(kind, Aggregate):
+            aggregate.copy_stats(self, node, place)
+            return
         mapcode.read_memory(self, node, place, kind)
 
     def effect(self, node: tree.Expr) -> None:

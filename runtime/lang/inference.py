@@ -206,9 +206,17 @@ def _block(c: Checker, node: tree.Block) -> Type:
     return c.block(node)
 
 
+def _string(c: Checker, node: tree.String) -> Type:
+    most = c.config.number("max_strlen") - 1
+    if len(node.value) > most:
+        shown = node.value.decode("utf-8", "replace")
+        return c.fail(node.at, f"String is too long (over {most} bytes): {shown}", "raise max_strlen")
+    return String(len(node.value) + 1)
+
+
 RULES: dict[type[tree.Expr], Rule] = {
     tree.Integer: lambda _, node: node.named or literal_type(node.value),
-    tree.String: lambda _, node: String(len(node.value) + 1),
+    tree.String: _string,
     tree.Boolean: lambda _c, _n: BOOL,
     tree.Scratch: _scratch,
     tree.MapAccess: _map,

@@ -7,18 +7,18 @@ its value whether it is set.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import time
 from typing import Protocol
 
-from runtime.events import Event, Histogram, MapData, Resolver, Stats, Value
-from runtime.lang import histograms
+from runtime.events import Event, Histogram, MapData, Resolver, Series, Stats, Value
 from runtime.lang import types as t
-from runtime.lang.decode import Reader, Reading, reader
+from runtime.lang.decode import Reading, reader, since_epoch
 from runtime.lang.mapshape import MapShape
+from runtime.lang.series import newest, window
 
 MASK = (1 << 64) - 1
 BIAS = 1 << 63
-EVENT_TYPES = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats"}
+EVENT_TYPES = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 SCALAR_KEY = bytes(4)
 Row = tuple[object, Value, Value, bool]  # what it is sorted by, key, value, whether it was ever set
 
@@ -48,7 +48,7 @@ class MapDecoder:
         self.keyed = not shape.scalar
         self.zeroed = False
         self._key = reader(shape.key, reading)
-        self._value = _value_reader(shape.value, reading)
+        self._value = reader(shape.value, reading)
 
     @property
     def event_type(self) -> str:
@@ -78,11 +78,24 @@ class MapDecoder:
                 return None
         elif not rows:
             return None
+        rows = self._windows(rows)
         rows.sort(key=self._order)
         if top:
             rows = rows[-top:]
         printed = tuple((row[1], divided(row[2], div, self.shape.value)) for row in rows)
         return Event(self.event_type, MapData(self.name, self.keyed, printed))
+
+    def _windows(self, rows: list[Row]) -> list[Row]:
+        """Cut all series to the same intervals: those up to the newest of any."""
+        kind = self.shape.value
+        if not isinstance(kind, t.Aggregate) or kind.name != "tseries":
+            return rows
+        last = newest(row[2] for row in rows if isinstance(row[2], Series))
+        offset, count = since_epoch(time.CLOCK_TAI), kind.numbers[1]
+        return [
+            (order, key, window(value, last, count, offset) if isinstance(value, Series) else value, is_set)
+            for order, key, value, is_set in rows
+        ]
 
     def _row(self, key: bytes, value: bytes, resolver: Resolver) -> Row:
         shown: Value = self._key(key, 0, resolver) if self.keyed else None
@@ -117,73 +130,14 @@ class MapDecoder:
             self.zeroed = True
 
 
-def _words(count: int) -> struct.Struct:
-    return struct.Struct(f"<{count}Q")
-
-
-def _signed(value: int, kind: t.Aggregate) -> int:
-    value &= MASK
-    return value - (1 << 64) if kind.signed and value >> 63 else value
-
-
-def _value_reader(kind: t.Type, reading: Reading) -> Reader:
-    if not isinstance(kind, t.Aggregate):
-        return reader(kind, reading)
-    unpack = _words(kind.size // 8).unpack_from
-    make = AGGREGATES[kind.name]
-    return lambda data, at, _: make(unpack(data, at), kind)
-
-
-def _count(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    del kind
-    return words[0]
-
-
-def _sum(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    return _signed(words[0], kind)
-
-
-def _extreme(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    value, is_set = words
-    if not is_set:
-        return 0
-    value = ~value & MASK if kind.name == "min" else value
-    return _signed(value ^ BIAS if kind.signed else value, kind)
-
-
-def _stats(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    total, count = _signed(words[0], kind), words[1]
-    average = (abs(total) // count if count else 0) * (-1 if total < 0 else 1)
-    return average if kind.name == "avg" else Stats(count, average, total)
-
-
-def _hist(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    return histograms.hist(words, kind.numbers[0])
-
-
-def _lhist(words: tuple[int, ...], kind: t.Aggregate) -> Value:
-    low, high, step = kind.numbers
-    return histograms.lhist(words, low, high, step)
-
-
-AGGREGATES: dict[str, Callable[[tuple[int, ...], t.Aggregate], Value]] = {
-    "count": _count,
-    "sum": _sum,
-    "min": _extreme,
-    "max": _extreme,
-    "avg": _stats,
-    "stats": _stats,
-    "hist": _hist,
-    "lhist": _lhist,
-}
-
-
 def _order_of(kind: t.Type, value: Value) -> object:
     """What a row is sorted by before its key; None: by the key alone."""
     if isinstance(value, Histogram):
         return sum(bucket.count for bucket in value.buckets)
     if isinstance(value, Stats):
         return value.average
+    if isinstance(value, Series):
+        return None
     return value if isinstance(kind, t.Int | t.Aggregate) else None
 
 

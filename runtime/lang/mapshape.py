@@ -14,8 +14,9 @@ from runtime.lang.types import NONE, Aggregate, Type, settled
 from runtime.lang.variables import MapFacts
 from runtime.maps.spec import MapKind, MapSpec
 
-SELF_TELLING = frozenset(["count", "min", "max", "avg", "stats", "hist", "lhist"])
+SELF_TELLING = frozenset(["count", "min", "max", "avg", "stats", "hist", "lhist", "tseries"])
 LRU_HASH = 9
+MOST_BYTES = 16 << 30  # of all values; what is never touched takes no memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def shape_of(facts: MapFacts, config: Config) -> MapShape:
     """Decide the form of a map whose types are known."""
     scalar = facts.scalar is not False
     entries = 1 if scalar else facts.entries or config.number("max_map_keys")
+    entries = max(1, min(entries, MOST_BYTES // max(1, facts.value.size)))
     kind = (
         MapKind.ARRAY if scalar else LRU_HASH if facts.kind in ("lruhash", "percpulruhash") else MapKind.HASH
     )

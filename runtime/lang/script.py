@@ -20,6 +20,7 @@ class Options:
     """What a script's text alone does not say.
 
     `checks`: reads and look-ups that fail are told (-k). `child`: a program is launched, so `cpid` is known.
+    `inode`: gives the inode of a folder, 0 where there is none.
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     `around`: what C definitions find around the script. `observe` is called with the trees of a stage: parse,
@@ -34,6 +35,7 @@ class Options:
     child: bool = False
     around: Surroundings = field(default_factory=Surroundings)
     observe: Callable[[str, Sequence[tree.Node]], None] = lambda _stage, _nodes: None
+    inode: Callable[[str], int] = lambda _path: 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,10 +331,11 @@ class Mac(Type):
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Type):
-    """State of an aggregation. `numbers`: bits of hist, or min, max, step of lhist.
+    """State of an aggregation.
 
+    `numbers`: bits of hist; min, max, step of lhist; interval, how many and mode of tseries.
     Words of 8 bytes: count {n}, sum {total}, min and max {biased value, set}, avg and stats {total, count},
-    hist and lhist one for each bucket.
+    hist and lhist one for each bucket, tseries {value, count, epoch} for each interval.
     """
 
     name: str
@@ -349,6 +350,8 @@ class Aggregate(Type):
         if self.name == "lhist":
             low, high, step = self.numbers
             return 8 * ((high - low) // step + 2)
+        if self.name == "tseries":
+            return 24 * self.numbers[1]
         return 8 if self.name in ("count", "sum") else 16
 
     @property
@@ -364,7 +367,7 @@ class Aggregate(Type):
     @property
     def added_only(self) -> bool:
         """Whether updates are atomic adds and nothing else."""
-        return self.name not in ("min", "max")
+        return self.name not in ("min", "max", "tseries")
 
     def __str__(self) -> str:
         return f"{'' if self.signed or self.name in ('count', 'hist', 'lhist') else 'u'}{self.name}_t"

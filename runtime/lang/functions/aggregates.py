@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from runtime.lang import tree
 from runtime.lang.functions.row import Aggregation, arity_error
+from runtime.lang.series import MODES
+from runtime.lang.source import At
 from runtime.lang.types import BOOL, UNKNOWN, Aggregate, Int, Type
 
 if TYPE_CHECKING:
     from runtime.lang.checker import Checker
 
 BUCKETS = 1000  # of lhist
+INTERVALS = 1_000_000  # of tseries
 
 
 def _arity(c: Checker, call: tree.Call, least: int, most: int) -> bool:
@@ -80,7 +83,50 @@ def _range_error(low: int, high: int, step: int) -> str:
 
 
 def _tseries(c: Checker, call: tree.Call) -> Type:
-    return c.fail(call.name_at, "tseries() is not served", "print a count from an interval probe")
+    if not _arity(c, call, 3, 4):
+        return UNKNOWN
+    unstable(c, call.name_at, "tseries")
+    interval, count = (c.literal(arg, "tseries()") for arg in call.args[1:3])
+    mode = _mode(c, call.args[3]) if len(call.args) == 4 else 0
+    is_signed = _signed(c, call)
+    if is_signed is None or mode < 0 or not all(isinstance(arg, tree.Integer) for arg in call.args[1:3]):
+        return UNKNOWN
+    if interval < 1:
+        return c.fail(call.args[1].at, f"tseries() interval_ns must be >= 1 ({interval} provided)")
+    if count < 1:
+        return c.fail(call.args[2].at, f"tseries() num_intervals must be >= 1 ({count} provided)")
+    if count > INTERVALS:
+        return c.fail(call.args[2].at, f"tseries() num_intervals must be <= {INTERVALS} ({count} provided)")
+    return Aggregate("tseries", is_signed, (interval, count, mode))
+
+
+def _mode(c: Checker, node: tree.Expr) -> int:
+    """Number of a way to put the values of one interval together, -1 for no such way."""
+    text = c.text(node, "tseries()")
+    if text is None:
+        return -1
+    name = text.decode("utf-8", "replace")
+    if name in MODES[1:]:
+        return MODES.index(name)
+    known = ", ".join(MODES[1:])
+    c.fail(
+        node.at, f'tseries() expects one of the following aggregation functions: {known} ("{name}" provided)'
+    )
+    return -1
+
+
+def unstable(c: Checker, at: At, feature: str) -> None:
+    """Warn of a feature that may change, or refuse it, as the configuration says."""
+    key = f"unstable_{feature}"
+    wanted = c.config.text(key)
+    if wanted in ("error", "0", "false"):
+        c.fail(at, f"{feature} feature is not enabled by default", f"config = {{ {key} = enable }}")
+    text = (
+        f"Script is using an unstable feature: {feature}. To prevent this warning you must explicitly enable"
+        f" the unstable feature in the config e.g. {key}=enable"
+    )
+    if wanted == "warn" and all(str(warning) != text for warning in c.warnings):
+        c.warn(at, text)
 
 
 ROWS = (

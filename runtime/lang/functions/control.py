@@ -68,7 +68,13 @@ TYPE_TESTS: dict[str, Callable[[Type, tree.Expr], bool]] = {
 }
 
 
+def _check_kfunc(c: Checker, call: tree.Call) -> Type:
+    c.text(call.args[0], f"{call.name}()")  # with a literal it is false already
+    return BOOL
+
+
 ROWS = (
+    *(Function(name, 1, 1, _check_kfunc) for name in ("kfunc_exist", "kfunc_allowed")),
     Function("exit", 0, 1, _check_exit, _lower_exit),
     Function("fail", 1, 127, _check_fail),
     Function("static_assert", 2, 2, _check_static_assert),

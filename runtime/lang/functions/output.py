@@ -86,7 +86,7 @@ def _check_print(c: Checker, call: tree.Call) -> Type:
     if limits:
         c.fail(call.at, "Non-map print() only takes 1 argument, " + f"{len(call.args)} found")
     kind = c.expr(first)
-    if isinstance(kind, Aggregate) and kind.name in ("hist", "lhist", "stats"):
+    if isinstance(kind, Aggregate) and kind.name in ("hist", "lhist", "tseries"):
         c.fail(
             first.at,
             f"Map type {kind} cannot print the value of individual keys. You must print the whole map.",
@@ -103,8 +103,10 @@ def _lower_print(g: Generator, call: tree.Call) -> None:
         top, div = (*numbers, 0, 0)[:2]
         records.send(g, MapAction("print", first.name, top, div), [])
         return
-    node, kind = record_argument(g, first)
-    records.send(g, ValueDecoder(kind, g.output.reading), [(node, kind)])
+    kind = first.type
+    if not isinstance(kind, Aggregate) or kind.castable:
+        first, kind = record_argument(g, first)
+    records.send(g, ValueDecoder(kind, g.output.reading), [(first, kind)])
 
 
 def _check_time(c: Checker, call: tree.Call) -> Type:

@@ -19,7 +19,17 @@ def _check_strftime(c: Checker, call: tree.Call) -> Type:
     c.integer(call.args[1], "strftime()")
     if isinstance(call.args[1], tree.Integer) and call.args[1].value < 0:
         return c.fail(call.args[1].at, "strftime() can not take negative values")
+    if _clock(call.args[1]) == "monotonic":
+        return c.fail(
+            call.args[1].at, "strftime() can not take a monotonic timestamp", "use nsecs, or nsecs(tai)"
+        )
     return TIMESTAMP
+
+
+def _clock(node: tree.Expr) -> str:
+    """Give the clock that an expression names, empty where it names none."""
+    first = node.args[0] if isinstance(node, tree.Call) and node.name == "nsecs" and node.args else None
+    return first.name if isinstance(first, tree.Identifier) else ""
 
 
 def _fill_strftime(g: Generator, call: tree.Call, place: Place) -> None:
@@ -28,7 +38,9 @@ def _fill_strftime(g: Generator, call: tree.Call, place: Place) -> None:
     g.output.formats.append(text.value.decode("utf-8", "surrogateescape"))
     number = len(g.output.formats) - 1
     g.word(call.args[1])
-    g.code.store_constant(place, number, 8)
+    is_tai = _clock(call.args[1]) in ("tai", "sw_tai")
+    g.code.store_constant(place, number, 4)
+    g.code.store_constant(place + 4, int(is_tai), 4)
     g.code.store(place + 8, 0, 8)
 
 
