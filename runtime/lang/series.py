@@ -22,9 +22,8 @@ def series(points: Iterable[tuple[int, int, int]], numbers: tuple[int, ...]) -> 
     interval, _, mode = numbers
     values: dict[int, int | None] = {}
     for epoch, value, count in points:
-        if mode == AVERAGE:
-            value = (abs(value) // count if count else 0) * (-1 if value < 0 else 1)
-        values[epoch & ~BUSY] = value
+        parts = count if mode == AVERAGE and count else 1
+        values[epoch & ~BUSY] = abs(value) // parts * (-1 if value < 0 else 1)
     return Series(interval, values)
 
 
