@@ -82,7 +82,10 @@ def emit_replacement(code: Code, when: When, run: Run, window: list[Instruction]
     thunk does, and goes on behind the instructions that Interceptor has overwritten.
     """
     place = Place(SiteKind.NEAR5, window[0].address, 0, tuple(window))
-    (emit_replace if when is When.REPLACE else emit_override)(code, place, run, 0)
+    if when is When.REPLACE:
+        emit_replace(code, place, run, 0)
+    else:
+        emit_override(code, place, run, 0, 0)
 
 
 def _set_result(code: Code, words: tuple[str, ...]) -> None:

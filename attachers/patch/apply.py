@@ -247,7 +247,8 @@ def _close_gaps(kept: list[Node], relinks: list[tuple[int, int]], heads: list[tu
         following = kept[index + 1] if index + 1 < len(kept) else None
         if node.next == (following.thunk if following else 0):
             continue
-        relinks.append((node.jump, following.inner if following else node.base))
+        onward = following.entered.entered_from(node.level) if following else node.base
+        relinks.append((node.jump, onward))
         heads.append((node.thunk, following.thunk if following else 0))
 
 

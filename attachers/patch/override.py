@@ -25,11 +25,11 @@ TEST_R11 = b"\x4d\x85\xdb"  # test r11, r11
 JNZ = b"\x0f\x85"
 
 
-def emit_override(code: Code, place: Place, run: Run, landing: int) -> tuple[int, int]:
+def emit_override(code: Code, place: Place, run: Run, landing: int, onward: int) -> tuple[int, int]:
     """Append a thunk that leaves the function where its program has set a value, else goes on.
 
     `landing`: the address of a `ret` to leave by, whose own probes then see the call; 0 for one of its own.
-    Returns as `emit_onward`.
+    `onward` and result: as `emit_onward`.
     """
     stack = Stack(code, place, Moment.ENTRY)
     stack.push("r11")
@@ -37,12 +37,12 @@ def emit_override(code: Code, place: Place, run: Run, landing: int) -> tuple[int
     words = run.image.words
     if OVERRIDE_FLAG not in words:
         _drop(stack)
-        return emit_onward(code, place, 0)
+        return emit_onward(code, place, onward)
     code.load_stack("r11", 8 * words.index(OVERRIDE_FLAG))
     code.raw(TEST_R11 + JNZ + bytes(4))
     leaves = len(code.bytes)
     _drop(stack)
-    jump, base = emit_onward(code, place, 0)
+    jump, base = emit_onward(code, place, onward)
     code.set_jump(leaves)
     code.load_stack("rax", 8 * words.index(OVERRIDE_VALUE))
     _drop(stack)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from attachers.patch.assemble import JUMP, Code, relative
-from attachers.patch.chain import Node, chain, place_of
+from attachers.patch.chain import DECIDING, Entered, Node, chain, place_of
 from attachers.patch.grace import settle
 from attachers.patch.guard import GUARD_ROOM, emit_guard
 from attachers.patch.hooked import is_hooked
@@ -128,13 +128,13 @@ class Writer:
                 self._enter(order, spot, old)
             except AttachProblem as problem:
                 self.plan.refused[spot.probe.link] = problem
-        following, inner = 0, 0
+        following: Entered | None = None
         written: list[Spot] = []
         relinks, heads = list(self.plan.relinks), list(self.plan.heads)
         for one in reversed(order):
             before = len(code.bytes)
             try:
-                following, inner = self._follow(code, one, following, inner)
+                following = self._follow(code, one, following)
                 written += [one] if isinstance(one, Spot) else []
             except AttachProblem as problem:
                 if isinstance(one, Spot):
@@ -144,8 +144,8 @@ class Writer:
                 self.plan.relinks, self.plan.heads = relinks, heads
                 self.plan.refused.update({s.probe.link: problem for s in spots})
                 return
-        if written:
-            self._enter_site(written[::-1], following, old)
+        if written and following:
+            self._enter_site(written[::-1], following.thunk, old)
 
     def _enter(self, order: list[Node | Spot], spot: Spot, old: SiteEntry | None) -> None:
         """Put a spot at its place among a site's thunks.
@@ -156,7 +156,7 @@ class Writer:
         if old and (old.hole, old.kind) != (spot.place.hole, spot.place.kind):
             raise AttachProblem(f"another probe owns the place {spot.place.address:#x}", errno=16)
         kinds = [int(one.kind) for one in order]
-        if spot.kind is ThunkKind.OVERRIDE and ThunkKind.OVERRIDE in kinds:
+        if spot.kind in DECIDING and spot.kind in kinds:
             raise AttachProblem(
                 f"another program decides already whether {spot.probe.name} runs",
                 errno=17,
@@ -164,12 +164,15 @@ class Writer:
             )
         order.insert(place_of(spot.kind, kinds), spot)
 
-    def _follow(self, code: Code, one: Node | Spot, following: int, onward: int) -> tuple[int, int]:
+    def _follow(self, code: Code, one: Node | Spot, following: Entered | None) -> Entered:
         """Let one thunk, new or there, be followed by another; returns where it starts and is entered."""
+        onward = following.entered_from(one.level) if following else 0
+        then = following.thunk if following else 0
         if isinstance(one, Spot):
-            return self._thunk(code, one, following, onward)
-        self._lead_on(one, following, onward)
-        return one.thunk, one.inner
+            start, inner = self._thunk(code, one, then, onward)
+            return Entered(start, inner, one.level)
+        self._lead_on(one, then, onward)
+        return Entered(one.thunk, one.inner, one.level)
 
     def _lead_on(self, node: Node, following: int, inner: int) -> None:
         """Let a thunk that is there lead to another one than now."""
@@ -224,6 +227,8 @@ class Writer:
         place, probe, inner = spot.place, spot.probe, code.here
         entry = self._entries[probe.image.sha256]
         run = Run(probe.image, entry, probe.cookie, probe.at, self._arguments(probe, place))
+        if spot.emit is not None:
+            return spot.emit(code, run, onward)
         if spot.swap:
             names = ("agent:swap_enter", "agent:swap_leave")
             enter, leave = (self.target.resolve(self.session, name) for name in names)
@@ -231,9 +236,10 @@ class Writer:
         if spot.through:
             clock = self.target.resolve(self.session, "agent:clock_read")
             return inner, *emit_call_through(code, place, [run], onward, clock)
-        if probe.when.decides:
-            emit = emit_replace if probe.when is When.REPLACE else emit_override
-            return inner, *emit(code, place, run, self._landing(spot))
+        if probe.when is When.REPLACE:
+            return inner, *emit_replace(code, place, run, self._landing(spot))
+        if probe.when is When.OVERRIDE:
+            return inner, *emit_override(code, place, run, self._landing(spot), onward)
         if spot.is_late:
             inner = emit_displaced(code, place)
         emit_runs(code, place, spot.moment, [run])

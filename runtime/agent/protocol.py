@@ -242,6 +242,9 @@ class ThunkKind(IntEnum):
     THROUGH = 2
     SWAP = 3
     OVERRIDE = 4
+    CALL = 5  # before a system call
+    CALL_SKIP = 6  # before one, and may leave it out
+    CALL_MOVED = 7  # makes the call itself, just before the place where other thunks enter it
 
 
 class SiteState(IntEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runtime.ebpf.context import ARGUMENT_REGISTERS, CONSTANT_REGISTERS, LAYOUTS
+from runtime.ebpf.context import ARGUMENT_REGISTERS, CONSTANT_REGISTERS, LAYOUTS, SYSCALL_REGISTERS
 from runtime.errors import Unsupported
 from runtime.types import ContextKind
 
@@ -17,6 +17,7 @@ PARAMETERS: dict[ContextKind, tuple[str, ...]] = {
     ContextKind.UPROBE: ARGUMENT_REGISTERS,
     ContextKind.USDT: ARGUMENT_REGISTERS,
     ContextKind.KSYSCALL: ARGUMENT_REGISTERS,
+    ContextKind.SYS_ENTER: SYSCALL_REGISTERS,  # the fourth is moved to rcx
     ContextKind.MEMORY: ("address", "length"),
 }
 # Kinds whose context structure no thunk can make.

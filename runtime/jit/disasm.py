@@ -161,11 +161,26 @@ def decode(code: bytes, address: int, count: int = 0) -> list[tuple[int, int, st
     return found
 
 
-def displacement_offset(code: bytes) -> int:
-    """Give the byte offset of the displacement field of the instruction at the start of `code`; 0 none."""
+@cache
+def _detailed() -> Cs:
     import capstone  # lazy: 15 ms
 
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     decoder.detail = True
-    offset: int = next(decoder.disasm(code, 0, 1)).disp_offset
+    return decoder
+
+
+def registers(code: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """Name the whole registers that one instruction reads and writes (`al` is `rax`), flags as `rflags`."""
+    row = next(_detailed().disasm(code, 0, 1))
+    read, written = (
+        frozenset(FAMILIES.get(row.reg_name(r), row.reg_name(r)) for r in group)
+        for group in row.regs_access()
+    )
+    return read, written
+
+
+def displacement_offset(code: bytes) -> int:
+    """Give the byte offset of the displacement field of the instruction at the start of `code`; 0 none."""
+    offset: int = next(_detailed().disasm(code, 0, 1)).disp_offset
     return offset
