@@ -1,0 +1,84 @@
+"""Plans for probes of system calls: as for functions, but the place is before or behind a `syscall`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from attachers.patch.function import Function
+from attachers.patch.holes import REACH
+from attachers.patch.kept import Outcome
+from attachers.patch.plan import Probe
+from attachers.patch.planner import NO_ROOM, Planner
+from attachers.patch.site import Place
+from attachers.patch.spot import Spot
+from attachers.patch.thunk import Moment
+from attachers.syscalls.probes import CallProbe
+from attachers.syscalls.sites import CallSite
+from attachers.syscalls.thunk import CallThunk, kind_of
+from attachers.syscalls.windows import choose_enter, choose_exit, covered, first, pushed_between
+from runtime.agent.protocol import ThunkKind
+from runtime.errors import AttachProblem
+from runtime.symbols.modules import Module
+
+Choose = Callable[..., Place]
+
+
+@dataclass
+class CallPlanner(Planner):
+    """Plans of system call probes for one process and one session."""
+
+    def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
+        del module
+        return [self._chosen(probe) for probe in probes if isinstance(probe, CallProbe)]
+
+    def _chosen(self, probe: CallProbe) -> Outcome:
+        """Return where a probe's thunks go; one more before the call where its end has to know the number."""
+        site = probe.site
+        assert site is not None
+        try:
+            self._check(site)
+            place = self._place(site, probe.module, choose_exit if probe.leaves else choose_enter)
+            found = [self._spot(probe, place)]
+            if probe.leaves and site.trail.number < 0:
+                pushed_between(site.trail, place)
+                before = self._place(site, probe.module, choose_enter)
+                found.insert(0, self._spot(replace(probe, leaves=False), before, is_note=True))
+        except AttachProblem as problem:
+            return problem
+        finally:
+            if self.tick is not None:
+                self.tick()
+        return found
+
+    def _spot(self, probe: CallProbe, place: Place, *, is_note: bool = False) -> Spot:
+        thunk = CallThunk(probe, place, self.target, self.session, is_note)
+        kind = ThunkKind.CALL if is_note else kind_of(probe, place)
+        return Spot(probe, place, Moment.INSIDE, emit=thunk.emit, takes=kind)
+
+    def _check(self, site: CallSite) -> None:
+        """Make sure that the process has there what its file has.
+
+        Raises:
+            AttachProblem: somebody has changed the code (116).
+        """
+        code = covered(site.trail)
+        if self.target.code_at(first(site.trail), len(code)) != code:
+            raise AttachProblem(
+                f"the code around the system call in {site.name} is not what its file says",
+                errno=116,
+                hint="end the other tracer first",
+            )
+
+    def _place(self, site: CallSite, module: Module, choose: Choose) -> Place:
+        """Choose; where there is no room, look for padding inside the neighbouring functions and retry."""
+        function = Function(site.name, site.start, bytes(site.end - site.start))
+        holes = self._holes_near(module, function)
+        holes.barred = set()
+        try:
+            return choose(site, holes)
+        except AttachProblem as problem:
+            if problem.errno != NO_ROOM:
+                raise
+            self._offer_inner(holes, module, site.start - REACH - 16, site.end + REACH)
+            return choose(site, holes)

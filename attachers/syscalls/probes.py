@@ -1,0 +1,88 @@
+"""Probes of system calls: which calls, before or after them, and at which places of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from attachers.patch.plan import Probe, When
+from attachers.syscalls.sites import CallSite, call_sites
+from attachers.syscalls.trail import NEVER_RETURN, Trail
+from attachers.target import Target
+from runtime.jit.image import Image
+from runtime.symbols.modules import Module
+
+NO_RETURN = NEVER_RETURN | {15}  # rt_sigreturn: it goes on where the signal came
+
+
+@dataclass(frozen=True, slots=True)
+class CallProbe(Probe):
+    """One program at one place that makes system calls.
+
+    `numbers`: which calls (None: all). `leaves`: after the call, else before. `cookie_step`: the cookie of a
+    call is `cookie` plus its number.
+    """
+
+    site: CallSite | None = None
+    numbers: frozenset[int] | None = None
+    leaves: bool = False
+    cookie_step: bool = False
+
+    @property
+    def trail(self) -> Trail:
+        """Return what surrounds the call."""
+        assert self.site is not None
+        return self.site.trail
+
+    @property
+    def tests(self) -> frozenset[int] | None:
+        """Return the numbers that its thunk has to compare with, None where it need not."""
+        return self.numbers if self.trail.number < 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class CallHook:
+    """What to run at which calls. The fields are those of `CallProbe`."""
+
+    image: Image
+    numbers: frozenset[int] | None
+    leaves: bool
+    cookie: int = 0
+    cookie_step: bool = False
+
+
+def places(target: Target, session: bytes, hook: CallHook, seen: Collection[int] = ()) -> list[CallProbe]:
+    """Return the places of a process where these calls are made; `seen`: starts of modules to leave out.
+
+    Places where the number is not known serve all calls: the thunk looks at it.
+    """
+    found: list[CallProbe] = []
+    agent = target.constant("agent_base")
+    for module in target.modules:
+        if module.start in seen or module.start <= agent < module.end:
+            continue
+        found += [
+            _probe(module, site.at(module.bias), hook, session)
+            for site in call_sites(module.elf)
+            if site.serves(hook.numbers) and not (hook.leaves and site.trail.number in NO_RETURN)
+        ]
+    return found
+
+
+def _probe(module: Module, site: CallSite, hook: CallHook, session: bytes) -> CallProbe:
+    return CallProbe(
+        site.name or f"the call at {site.trail.address - module.bias:#x} of {module.path}",
+        module,
+        site.start,
+        site.end - site.start,
+        site.trail.address,
+        When.INSIDE,
+        hook.image,
+        hook.cookie,
+        0,
+        session,
+        site=site,
+        numbers=hook.numbers,
+        leaves=hook.leaves,
+        cookie_step=hook.cookie_step,
+    )

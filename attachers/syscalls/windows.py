@@ -1,0 +1,136 @@
+"""Which instruction before and behind a `syscall` is replaced by a jump.
+
+An enter probe stands at one of the instructions that lead to it, an exit probe at one of those behind it, up
+to the first that changes rax. Each is a single instruction, so it is patched while threads run, also while
+threads are blocked in the call: they come back to its first byte. Where other code jumps behind the call,
+the call itself moves into the thunk, unless somebody asks where it is made.
+"""
+
+from __future__ import annotations
+
+from attachers.patch.assemble import JUMP
+from attachers.patch.displace import Instruction
+from attachers.patch.holes import Holes
+from attachers.patch.site import Place, fitting
+from attachers.syscalls.scan import SYSCALL
+from attachers.syscalls.sites import CallSite
+from attachers.syscalls.trail import Trail
+from runtime.agent.protocol import SiteKind
+from runtime.errors import AttachProblem
+from runtime.jit.disasm import registers
+
+# clone, fork, vfork, clone3: two come back from these. rt_sigreturn: it looks at the stack.
+NOT_MOVED = frozenset((56, 57, 58, 435, 15))
+
+
+def choose_enter(site: CallSite, holes: Holes) -> Place:
+    """Return the place of programs that run before the call.
+
+    Raises:
+        AttachProblem: no instruction leads there alone (28).
+    """
+    run = site.trail.before
+    for wide in (True, False):
+        for index in range(len(run) - 1, -1, -1):
+            place = fitting(run[index], holes, wide=wide)
+            if place:
+                late = not _is_number(run[index:], site.trail)
+                return Place(place.kind, place.address, place.hole, run[index:], is_late=late)
+    raise _no_room(site, "before")
+
+
+def _is_number(run: tuple[Instruction, ...], trail: Trail) -> bool:
+    """Return whether a run is only the load of a known number: programs may then run before it."""
+    return (
+        len(run) == 1 and trail.number >= 0 and run[0].base == "mov" and run[0].operands.startswith("eax, ")
+    )
+
+
+def choose_exit(site: CallSite, holes: Holes) -> Place:
+    """Return the place of programs that run after the call.
+
+    Raises:
+        AttachProblem: there is none (28), and the call may not be moved.
+    """
+    trail = site.trail
+    place = None if trail.is_shared else _behind(site, holes)
+    return place or _moved(site, holes)
+
+
+def _behind(site: CallSite, holes: Holes) -> Place | None:
+    run: list[Instruction] = []
+    for instruction in site.trail.behind:
+        run.append(instruction)
+        if instruction.is_return or "rax" in registers(instruction.data)[1]:
+            break
+    for wide in (True, False):
+        for instruction in run:
+            place = None if instruction.is_return else fitting(instruction, holes, wide=wide)
+            if place:
+                return place
+    return _at_return(site, run[-1], holes) if run and run[-1].is_return else None
+
+
+def _at_return(site: CallSite, ret: Instruction, holes: Holes) -> Place | None:
+    """Return a `ret` as a place, with padding behind the function."""
+    room = site.padding if ret.end == site.end else 0
+    if ret.address in holes.barred or ret.address % 64 == 63:
+        return None
+    if len(ret.data) + room >= JUMP and holes.claim(ret.end, JUMP - len(ret.data)):
+        return Place(SiteKind.TAIL, ret.address, 0, (), ret=ret, is_late=True)
+    if len(ret.data) + room >= 2 and holes.claim(ret.end, 2 - len(ret.data)):
+        hole = holes.take(ret.address)
+        if hole:
+            return Place(SiteKind.HOP2, ret.address, hole, (), ret=ret, is_late=True)
+    return None
+
+
+def _moved(site: CallSite, holes: Holes) -> Place:
+    """Return the place before the call, with the call among what moves into the thunk."""
+    trail = site.trail
+    if trail.number < 0 or trail.number in NOT_MOVED:
+        raise _no_room(site, "behind")
+    place = choose_enter(site, holes)
+    call = Instruction(trail.address, SYSCALL, "syscall", "")
+    return Place(place.kind, place.address, place.hole, (*place.displaced, call), is_late=True)
+
+
+def is_moved(place: Place) -> bool:
+    """Return whether the call itself has moved into the thunk."""
+    return bool(place.displaced) and place.displaced[-1].base == "syscall"
+
+
+def pushed_between(trail: Trail, place: Place) -> int:
+    """Return how much lower the stack pointer is at a place behind a call than it was at the call.
+
+    Raises:
+        AttachProblem: it is not known (95).
+    """
+    if is_moved(place):
+        return 0
+    low = 0
+    for instruction in trail.behind:
+        if instruction.address == place.address:
+            return low
+        if "rsp" in registers(instruction.data)[1]:
+            if instruction.base not in ("push", "pop"):
+                break
+            low += 8 if instruction.base == "push" else -8
+    raise AttachProblem(f"the stack behind the system call at {trail.address:#x} is not known", errno=95)
+
+
+def covered(trail: Trail) -> bytes:
+    """Return the code around a call that the choice depends on; it begins at `first`."""
+    return b"".join(i.data for i in trail.before) + SYSCALL + b"".join(i.data for i in trail.behind)
+
+
+def first(trail: Trail) -> int:
+    """Return where `covered` begins."""
+    return trail.before[0].address if trail.before else trail.address
+
+
+def _no_room(site: CallSite, side: str) -> AttachProblem:
+    where = site.name or "a function without a name"
+    return AttachProblem(
+        f"no room for a jump {side} the system call at {site.trail.address:#x} in {where}", errno=28
+    )
