@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attachers.patch.displace import Instruction
+from attachers.syscalls.constants import numbers_in
 from attachers.syscalls.scan import calls_in
 from attachers.syscalls.trail import Trail, trail_of
 from runtime.jit import cache as files
@@ -71,8 +72,11 @@ def call_sites(elf: ElfFile) -> tuple[CallSite, ...]:
 
 def _look(elf: ElfFile) -> list[CallSite]:
     found = []
+    numbers: dict[int, dict[int, int]] = {}
     for function, address in calls_in(elf):
-        trail = trail_of(function, address)
+        known = numbers.setdefault(function.start, {}) or numbers_in(function)
+        numbers[function.start] = known
+        trail = trail_of(function, address, known.get(address, -1))
         found.append(CallSite(trail, function.start, function.end, function.padding, function.name))
     return found
 

@@ -1,6 +1,6 @@
 """What a function does right before and right behind one of its `syscall` instructions.
 
-Before: the straight run of instructions that leads there, and the number in rax at its end, if that is known.
+Before: the straight run of instructions that leads there.
 Behind: the run up to the first instruction that branches. Nothing is decided here.
 """
 
@@ -42,15 +42,14 @@ class Trail:
         return self.address + 2
 
 
-def trail_of(function: Function, address: int) -> Trail:
-    """Return what surrounds the `syscall` at an address of a function."""
+def trail_of(function: Function, address: int, number: int) -> Trail:
+    """Return what surrounds the `syscall` at an address of a function; `number` of its call, or -1."""
     index = next(i for i, one in enumerate(function.instructions) if one.address == address)
-    number, exact = _number(function, index)
     behind = _behind(function, index)
     return Trail(
         address,
         number,
-        _before(function, index, loops_matter=not (number in NEVER_RETURN and exact)),
+        _before(function, index, loops_matter=number not in NEVER_RETURN),
         behind,
         _flags_live(behind),
         address + 2 in function.targets,
@@ -95,44 +94,3 @@ def _flags_live(behind: tuple[Instruction, ...]) -> bool:
         if "rflags" in registers(instruction.data)[0] or not instruction.falls_through:
             return True
     return True
-
-
-# --- the number
-
-
-def _number(function: Function, index: int) -> tuple[int, bool]:
-    """Return the number in rax, -1 for unknown; and whether it holds although branches lead in between.
-
-    Only the straight way is followed. A branch to it from behind the call matters as well: rax is the result
-    by then. Where the value comes through another register, that one is still what it was.
-    """
-    wanted, at = "rax", function.instructions[index].address
-    crossed = False
-    forward = _targets(function, index, loops_matter=False)
-    for instruction in reversed(function.instructions[max(index - LONGEST, 0) : index]):
-        if at in forward or instruction.base in ENDS:
-            return -1, False
-        crossed = crossed or at in function.targets
-        at = instruction.address
-        if instruction.is_conditional or wanted not in registers(instruction.data)[1]:
-            continue
-        value, wanted = _source(instruction, wanted)
-        if value >= 0:
-            return (value, crossed) if not crossed or value in NEVER_RETURN else (-1, False)
-        if not wanted:
-            return -1, False
-    return -1, False
-
-
-def _source(instruction: Instruction, register: str) -> tuple[int, str]:
-    """Return the constant that an instruction loads (-1 none), and the register that it copies ("" none)."""
-    to, _, source = instruction.operands.partition(", ")
-    if instruction.base == "xor" and to == source:
-        return 0, ""
-    if instruction.base not in ("mov", "movabs") or register not in registers(instruction.data)[1]:
-        return -1, ""
-    if source.isdigit() or source.startswith("0x"):
-        return int(source, 0), ""
-    read = registers(instruction.data)[0]
-    is_plain = "[" not in source and len(read) == 1 and source[0] in "er"
-    return -1, next(iter(read)) if is_plain else ""

@@ -13,6 +13,7 @@ from attachers.uprobe import Hook
 from attachers.usdt import MarkerText, too_many_arguments
 from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.calls import Calls
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
@@ -40,7 +41,11 @@ class Arming:
     script: Script
     programs: Programs
     pending: Pending
+    calls: Calls = field(init=False)
     _told: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.calls = Calls(self.console, self.names, self.script, self.programs)
 
     def arm(self, traced: Traced) -> int:
         """Attach every probe that runs in processes; returns how many places were armed.
@@ -57,19 +62,35 @@ class Arming:
             raise TargetProblem(f"process {traced.target.pid} ended while attaching") from None
 
     def _arm(self, traced: Traced) -> int:
+        count = self._arm_calls(traced)
         probes, spans = self._places(traced)
         if not probes:
-            return 0
+            return count
         with self.console.progress("looking for room", len(probes)) as traced.attacher.tick:
             plan = traced.attacher.plan(probes)
         self._tell_of_frida(plan)
+        self._show(plan)
+        traced.attacher.apply(plan)
+        self._report_refused(plan.refused, spans)
+        return count + len(spans) - len(plan.refused)
+
+    def _arm_calls(self, traced: Traced) -> int:
+        """Attach the probes of system calls; returns how many the script names."""
+        count = self.calls.count()
+        plan = self.calls.plan(traced) if count else None
+        if plan is None:
+            return count
+        self._show(plan)
+        traced.attacher.apply(plan)
+        self.calls.report(plan)
+        traced.target.refresh()
+        return count
+
+    def _show(self, plan: AttachPlan) -> None:
         if "plan" in self.config.stages:
             self.console.talk(explain(plan).encode() + b"\n")
         elif self.config.dry_run or self.config.verbose > 1:
             self.console.note(explain(plan) if self.config.verbose else str(plan))
-        traced.attacher.apply(plan)
-        self._report_refused(plan.refused, spans)
-        return len(spans) - len(plan.refused)
 
     def _more(self, reasons: Counter[int]) -> str:
         """Return what to do about places that were left out."""

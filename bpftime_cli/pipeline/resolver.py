@@ -38,6 +38,14 @@ class Names:
             self.probes.append(name)
         return self._cookies[name]
 
+    def add_row(self, names: list[str]) -> int:
+        """Return the first cookie of a row of names, each one more than the one before."""
+        key = "\n".join(names)
+        if key not in self._cookies:
+            self._cookies[key] = len(self.probes)
+            self.probes += names
+        return self._cookies[key]
+
     def remember(self, pid: int, modules: list[Module]) -> None:
         """Keep the modules of a process for later; those that were unloaded meanwhile, behind the others."""
         now = {(m.path, m.start) for m in modules}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import reach, tree
+from runtime.lang import fields, reach, tree
 from runtime.lang.builtins import ENTRY_ARGUMENTS, argument_number, is_entry
 from runtime.lang.c.types import FunctionType, Opaque, Struct
 from runtime.lang.suggest import near
@@ -68,8 +68,8 @@ def address_of(c: Checker, node: tree.AddressOf) -> Type:
 
 def member(c: Checker, node: tree.Member) -> Type:
     """Type `value.name` or `value->name`."""
-    if is_entry(node):
-        return _entry(c, node)
+    if fields.is_args(node.value) or is_entry(node):
+        return _entry(c, node) if is_entry(node) else fields.check_member(c, node)
     kind = c.value(node.value)
     if kind == UNKNOWN:
         return UNKNOWN

@@ -37,6 +37,7 @@ RETVAL = 80  # ax in pt_regs
 COMM_SIZE = 16
 CHILD = ".child"  # map that holds the id of the launched program
 PROBE_TYPES = {"begin": "special", "end": "special", "self": "special", "bench": "benchmark"}
+_INSTEAD = {("retval", "tracepoint"): "use args.ret"}  # builtin and kind of probe → what to use there
 CLOCKS = {"monotonic": KTIME, "boot": BOOT, "tai": TAI, "sw_tai": TAI}
 
 
@@ -66,7 +67,7 @@ class Builtin:
             return UNKNOWN
         provider = c.body.provider
         if self.needs and not getattr(provider, self.needs):
-            c.fail(node.at, self.refusal.format(provider.name))
+            c.fail(node.at, self.refusal.format(provider.name), _INSTEAD.get((self.name, provider.name), ""))
             return UNKNOWN
         return self.typed(c, node) if self.typed else self.type
 

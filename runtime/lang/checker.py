@@ -12,6 +12,7 @@ from runtime.errors import Problem
 from runtime.lang import inference, subprograms, tree
 from runtime.lang.c.scope import Scope, TypeSource
 from runtime.lang.config import Config
+from runtime.lang.fields import ContextField
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
 from runtime.lang.statements import STATEMENTS, leaves
@@ -36,12 +37,16 @@ PASSES = 20  # each widens something; types have far fewer steps
 
 @dataclass(slots=True, eq=False)
 class Body:
-    """One program to be: the attach points of one provider that share a probe's block."""
+    """One program to be: the attach points of one provider that share a probe's block.
+
+    `fields`: what `args` holds.
+    """
 
     provider: Provider
     points: list[Point]
     probe: tree.Probe
     types: list[TypeSource] = field(default_factory=list)
+    fields: dict[str, ContextField] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from runtime.lang.c.expand import Names
 from runtime.lang.checker import Body, Checker
 from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
+from runtime.lang.fields import uses_args
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
 from runtime.lang.known import Known
@@ -25,17 +26,22 @@ from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
 from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
-from runtime.lang.providers import Point, read_point
+from runtime.lang.providers import Point, read_point, served, split_point
 from runtime.lang.records import RING
 from runtime.lang.script import Options, Script, ScriptProbe
 from runtime.lang.source import Source
+from runtime.lang.tracepoints import fields_of
 from runtime.lang.types import Aggregate
 from runtime.lang.variables import MapFacts
 from runtime.maps.spec import MapKind, MapSpec
+from runtime.types import ContextKind
 
 RING_BYTES = 64 << 20
 PAGE = 4096
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
+WITH_FIELDS = frozenset(
+    (ContextKind.SYS_ENTER, ContextKind.SYS_EXIT, ContextKind.RAW_SYS_ENTER, ContextKind.RAW_SYS_EXIT)
+)
 DEPTH = 20000  # Python frames for the deepest tree that the parser lets pass
 MAP_KINDS = {
     "hash": False,
@@ -134,17 +140,21 @@ def _bodies(source: Source, script: tree.Script, options: Options, params: tuple
     named: set[str] = set()
     for probe in script.probes:
         points: list[Point] = []
+        each = uses_args(probe)
         for point in probe.points:
             try:
-                points.append(read_point(source, point.at, point.text, params, options.pid))
+                found = read_point(source, point.at, point.text, params, options.pid)
+                points += split_point(found, each=each)
             except Problem as error:
                 errors.append(error)
-        for found in points:
-            _check_unique(source, found, named, errors)
-        providers = list(dict.fromkeys(point.provider for point in points))
-        for index, provider in enumerate(providers):
-            block = copy.deepcopy(probe) if index + 1 < len(providers) else probe
-            bodies.append(Body(provider, [point for point in points if point.provider is provider], block))
+        for one in points:
+            _check_unique(source, one, named, errors)
+        groups = _grouped(points, each=each)
+        for index, group in enumerate(groups):
+            block = copy.deepcopy(probe) if index + 1 < len(groups) else probe
+            context = group[0].provider.context
+            fields = fields_of(context, served(group[0])) if each and context in WITH_FIELDS else {}
+            bodies.append(Body(group[0].provider, group, block, fields=fields))
     if errors:
         raise joined(errors)
     return bodies
@@ -157,6 +167,15 @@ def _check_unique(source: Source, point: Point, named: set[str], errors: list[Pr
             source.problem(point.at, f'"{name}" was used as the name for more than one {kind} probe')
         )
     named.add(point.text)
+
+
+def _grouped(points: list[Point], *, each: bool) -> list[list[Point]]:
+    """Return points in groups that share a program: of one kind, and where it matters of equal arguments."""
+    groups: dict[object, list[Point]] = {}
+    for point in points:
+        own = (point.parts,) if each and point.provider.context in WITH_FIELDS else ()
+        groups.setdefault((id(point.provider), *own), []).append(point)
+    return list(groups.values())
 
 
 def _declare_maps(source: Source, declarations: list[tree.MapDeclaration], checker: Checker) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import access, casts, comptime, operators, subprograms, tree
+from runtime.lang import access, casts, comptime, fields, operators, subprograms, tree
 from runtime.lang.builtins import BUILTINS, argument_number
 from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
 from runtime.lang.functions.row import arity_error
@@ -57,6 +57,8 @@ def _map(c: Checker, node: tree.MapAccess) -> Type:
 def _identifier(c: Checker, node: tree.Identifier) -> Type:
     builtin = BUILTINS.get(node.name)
     number = argument_number(node.name)
+    if fields.is_args(node):
+        return fields.check_whole(c, node)
     if builtin is not None:
         return builtin.check(c, node)
     if number is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import conversion, reach, tree
+from runtime.lang import conversion, fields, reach, tree
 from runtime.lang.code import signed32, signed64
 from runtime.lang.layout import stored_size
 from runtime.lang.types import Array, Buffer, Int, String, Tuple, Type, join, settled
@@ -158,7 +158,9 @@ def place_of(g: Generator, node: tree.Expr) -> Place:
 
 
 def part_of(g: Generator, node: tree.Item | tree.Member | tree.Index) -> Place:
-    """Memory of an element of a tuple or record, of a struct or an array."""
+    """Memory of an element of a tuple or record, of a struct or an array, or of a field of `args`."""
+    if isinstance(node, tree.Member) and fields.is_args(node.value):
+        return fields.place_of(g, node)
     kind = node.value.type
     if not isinstance(kind, Tuple):
         assert not isinstance(node, tree.Item)
@@ -240,6 +242,14 @@ def _strings_differ(g: Generator, left: tree.Expr, one: String, right: tree.Expr
 # One function a construct that can write straight to its destination
 
 
+def _write_identifier(g: Generator, node: tree.Identifier, place: Place, kind: Type) -> None:
+    if fields.is_args(node):
+        assert isinstance(kind, Tuple)
+        fields.write_whole(g, place, kind)
+    else:
+        _write_call(g, node, place, kind)
+
+
 def _write_call(g: Generator, node: tree.Call | tree.Identifier, place: Place, kind: Type) -> None:
     g.fill(node, place)
     have = node.type.size
@@ -309,7 +319,7 @@ def _write_type_info(g: Generator, node: tree.SizeOf, place: Place, kind: Type) 
 WRITERS: dict[type[tree.Expr], Callable[[Generator, Any, Place, Type], None]] = {
     tree.MapAccess: _write_map,
     tree.Call: _write_call,
-    tree.Identifier: _write_call,
+    tree.Identifier: _write_identifier,
     tree.Ternary: _write_ternary,
     tree.If: _write_if,
     tree.Block: _write_block,

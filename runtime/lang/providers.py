@@ -6,13 +6,16 @@ A provider that no row serves is refused here, with the reason and the next step
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
+from runtime.lang import tracepoints
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.types import ContextKind
 
+RAW_ARGUMENTS = (0, 8)  # offsets of the two words of a raw tracepoint
 KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
 KERNEL_HINT = (
     "trace a system call (tracepoint:syscalls:sys_enter_…) or a library function, or use bpftrace as root"
@@ -54,8 +57,8 @@ PROVIDERS = (
     Provider("bench", (), 1, 1, ContextKind.TIMER, tracer=True, returns=True),
     Provider("self", (), 2, 2, ContextKind.TIMER, tracer=True),
     Provider("profile", ("p",), 1, 2, None, reason=UNSERVED),
-    Provider("tracepoint", ("t",), 2, 2, None, reason=UNSERVED),
-    Provider("rawtracepoint", ("rt",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
+    Provider("tracepoint", ("t",), 2, 2, ContextKind.SYS_ENTER),
+    Provider("rawtracepoint", ("rt",), 1, 2, ContextKind.RAW_SYS_ENTER, RAW_ARGUMENTS),
     Provider("software", ("s",), 1, 2, None, reason=UNSERVED),
     Provider("hardware", ("h",), 1, 2, None, reason=UNSERVED),
     Provider("watchpoint", ("w",), 3, 3, None, reason=UNSERVED),
@@ -143,8 +146,43 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
     if provider.name == "self":
         _check_signal(source, at, rest)
     period = _period(source, at, rest) if provider.name == "interval" else 0
+    if provider.name == "tracepoint":
+        tracepoints.check(source, at, rest)
+    elif provider.name == "rawtracepoint":
+        provider = with_context(provider, tracepoints.raw_context(source, at, rest))
     canonical = ":".join((provider.name, *rest))
     return Point(provider, rest, canonical, at, name, period)
+
+
+@cache
+def with_context(provider: Provider, context: ContextKind) -> Provider:
+    """Return the row for programs that get another context: one object for each."""
+    return replace(provider, context=context)
+
+
+def served(point: Point) -> tuple[tracepoints.Tracepoint, ...]:
+    """Return the tracepoints that a point's program is for; none of other kinds of probes."""
+    if point.provider.name != "tracepoint":
+        return ()
+    found = tracepoints.matching(*point.parts)
+    return tuple(t for t in found if t.context is point.provider.context)
+
+
+def split_point(point: Point, *, each: bool) -> list[Point]:
+    """Return a point as those that one program each is for: calls that begin, and that end.
+
+    `each`: their arguments are looked at, so every tracepoint has its own.
+    """
+    if point.provider.name != "tracepoint":
+        return [point]
+    found = tracepoints.matching(*point.parts)
+    if each:
+        return [
+            replace(point, provider=with_context(point.provider, t.context), parts=(t.category, t.name))
+            for t in found
+        ]
+    contexts = dict.fromkeys(t.context for t in found)
+    return [replace(point, provider=with_context(point.provider, context)) for context in contexts]
 
 
 def _function_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
