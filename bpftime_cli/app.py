@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 COMMAND_KEY = "bpftime.command"
+WITHOUT_EFFECT = {
+    "--usdt-file-activation": False,
+    "--no-feature": True,
+    "--dwarf-pid": True,
+    "--traceable-functions": True,
+}  # bpftrace's options that are accepted → whether a value follows
 
 
 class CommandWithTarget(TyperCommand):
@@ -17,12 +24,22 @@ class CommandWithTarget(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 # Click's is private
-        """Cut the arguments at the first `--`."""
+        """Cut the arguments at the first `--`, and drop what bpftrace takes and means nothing here."""
         if "--" in args:
             cut = args.index("--")
             ctx.meta[COMMAND_KEY] = args[cut + 1 :]
             args = args[:cut]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, list(_meant(args)))
+
+
+def _meant(args: list[str]) -> Iterator[str]:
+    rest = iter(args)
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        if name not in WITHOUT_EFFECT:
+            yield word
+        elif WITHOUT_EFFECT[name] and not equals:
+            next(rest, None)
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -36,6 +36,21 @@ def parse_fail_on(text: str) -> frozenset[str]:
     return words
 
 
+def check_pattern(text: str) -> str:
+    """Return a regular expression as it was given.
+
+    Raises:
+        UsageProblem: it is none.
+    """
+    from runtime.errors import UsageProblem
+
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise UsageProblem(f"--probe-filter: not a regular expression: {error}") from None
+    return text
+
+
 def check_choice(option: str, value: str, choices: tuple[str, ...], text: str) -> None:
     """Refuse a value that is not among the choices.
 

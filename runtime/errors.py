@@ -102,6 +102,10 @@ class Refused(Problem):
         self.trace = trace
 
 
+class Unserved(Problem):
+    """A probe of a kind that user space cannot serve; a script may say that it can do without."""
+
+
 class Unsupported(Refused):
     """The program may be right, but asks for what user space cannot serve."""
 

@@ -20,14 +20,17 @@ from bpftime_cli.commands.tracewords import (
     FailOn,
     IncludeFiles,
     IncludeFolders,
+    Info,
     Interval,
     MaxEvents,
     Mode,
     Output,
     Pending,
+    ProbeFilter,
     ReadyFd,
     ReturnSwap,
     Session,
+    Set,
     Stages,
     Test,
     Text,
@@ -50,7 +53,7 @@ from bpftime_cli.commands.words import (
     Quiet,
     check_choices,
 )
-from bpftime_cli.options import parse_duration, parse_fail_on
+from bpftime_cli.options import check_pattern, parse_duration, parse_fail_on
 
 if TYPE_CHECKING:
     from bpftime_cli.pipeline.config import Config
@@ -101,6 +104,9 @@ def trace(
     colour: Colour = "auto",
     return_swap: ReturnSwap = False,
     name: Name = "",
+    probe_filter: ProbeFilter = "",
+    named: Set = None,
+    info: Info = False,
     follow: Follow = None,
     pending: Pending = None,
     wait_dlopen: WaitDlopen = "100ms",
@@ -159,7 +165,8 @@ def _config(ctx: typer.Context) -> Config:
     return Config(
         program=program,
         file=file,
-        params=(*params, *named),
+        params=(*params, *(f"--{word}" for word in values["named"] or ()), *named),
+        probe_filter=check_pattern(values["probe_filter"]),
         pids=pids,
         command=tuple(launched),
         format=values["form"],

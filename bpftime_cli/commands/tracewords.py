@@ -6,6 +6,15 @@ from typing import Annotated
 
 import typer
 
+
+def show_info(wanted: bool) -> None:
+    """Print what works on this machine and end."""
+    if wanted:
+        from bpftime_cli.commands.doctor import doctor  # lazy: rarely asked
+
+        raise typer.Exit(doctor())
+
+
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -46,6 +55,28 @@ Test = Annotated[
 ]
 Bench = Annotated[
     bool, typer.Option("--bench", help="Run bench: probes; same as --mode bench.", show_default=False)
+]
+ProbeFilter = Annotated[
+    str,
+    typer.Option(
+        "--probe-filter", metavar="REGEX", help="Only places whose full name matches.", show_default=False
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A named parameter, which getopt reads.", show_default=False
+    ),
+]
+Info = Annotated[
+    bool,
+    typer.Option(
+        "--info",
+        help="What works on this machine, as doctor.",
+        callback=show_info,
+        is_eager=True,
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.interceptor.plan import InterceptorPlan
@@ -43,6 +45,7 @@ class Arming:
     pending: Pending
     calls: Calls = field(init=False)
     _told: bool = field(default=False, init=False)
+    _missing: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.calls = Calls(self.console, self.names, self.script, self.programs)
@@ -118,9 +121,10 @@ class Arming:
             try:
                 found = self._resolve(probe, traced)
             except AttachProblem as problem:
-                if not self.pending.may_wait(probe, problem, traced):
+                if self._is_final(probe, problem, traced):
                     problems.append(_located(problem, probe))
                 continue
+            found = [one for one in found if self._is_wanted(probe, one)]
             if found:
                 self.pending.has_come(probe)
             for one in found:
@@ -130,8 +134,40 @@ class Arming:
                 probes.append(replace(one, link=link, cookie=self._cookie(probe, one), image=image))
         if problems:
             raise problems[0] if len(problems) == 1 else Problems(problems)
+        self._check_limit(len(probes))
         traced.seen |= {m.start for m in traced.target.modules}
         return probes, spans
+
+    def _check_limit(self, count: int) -> None:
+        """Refuse more places than the script allows.
+
+        Raises:
+            Problem: with both numbers.
+        """
+        most = self.script.config.number("max_probes")
+        if count > most:
+            raise Problem(
+                f"Can't attach to {count} probes because it exceeds the current limit of {most} probes.",
+                hint="set BPFTIME_MAX_PROBES, or max_probes in the config block",
+            )
+
+    def _is_final(self, probe: ScriptProbe, problem: AttachProblem, traced: Traced) -> bool:
+        """Return whether a probe that matches nothing is an error: it may not wait, and is wanted."""
+        waits = not _is_no_file(probe) and self.pending.may_wait(probe, problem, traced)
+        return not waits and not self._is_optional(probe, problem)
+
+    def _is_optional(self, probe: ScriptProbe, problem: AttachProblem) -> bool:
+        """Return whether the script can do without a probe that matches nothing (missing_probes)."""
+        missing = self.script.config.text("missing_probes")
+        if missing == "warn" and id(probe) not in self._missing:
+            self.console.warn([_located(problem, probe)])
+        self._missing.add(id(probe))
+        return missing != "error"
+
+    def _is_wanted(self, probe: ScriptProbe, place: Probe) -> bool:
+        """Return whether --probe-filter lets a place through."""
+        wanted = self.config.probe_filter
+        return not wanted or re.search(wanted, self._full_name(probe, place)) is not None
 
     def _resolve(self, probe: ScriptProbe, traced: Traced) -> list[Probe]:
         image = self.programs.image(probe.program, traced.target.build_kind)
@@ -159,7 +195,10 @@ class Arming:
         """Return the number by which a program tells its full name, 0 where it does not ask."""
         if not probe.uses_cookie:
             return 0
-        return self.names.add_probe(probe.name or f"{probe.provider}:{place.module.path}:{_name(place)}")
+        return self.names.add_probe(self._full_name(probe, place))
+
+    def _full_name(self, probe: ScriptProbe, place: Probe) -> str:
+        return probe.name or f"{probe.provider}:{place.module.path}:{_name(place)}"
 
     def _report_refused(self, refused: dict[int, AttachProblem], probes: dict[int, ScriptProbe]) -> None:
         """Tell which places were left out: one by one where they are few, else by reason.
@@ -188,5 +227,16 @@ def _name(place: Probe) -> str:
 
 
 def _located(problem: AttachProblem, probe: ScriptProbe) -> AttachProblem:
-    """Return the problem with the place of its attach point."""
-    return AttachProblem(str(problem), errno=problem.errno, hint=problem.hint, span=probe.span)
+    """Return the problem with the place of its attach point, in the words that scripts look for."""
+    text = str(problem)
+    if _is_no_file(probe):
+        text = f"{probe.provider} target file '{probe.parts[0]}' does not exist or is not executable"
+    elif text.startswith("no symbol"):
+        text = f"No matches for {probe.provider} {':'.join(probe.parts)}. There is {text}"
+    return AttachProblem(text, errno=problem.errno, hint=problem.hint, span=probe.span)
+
+
+def _is_no_file(probe: ScriptProbe) -> bool:
+    """Return whether the binary is a path to nothing; a library that comes later has a file already."""
+    binary = probe.parts[0] if len(probe.parts) > 1 else ""
+    return "/" in binary and "*" not in binary and not Path(binary).exists()

@@ -17,6 +17,7 @@ class Config:
     program: str = ""
     file: str = "stdin"
     params: tuple[str, ...] = ()
+    probe_filter: str = ""
     pids: tuple[int, ...] = ()
     name: str = ""
     command: tuple[str, ...] = ()

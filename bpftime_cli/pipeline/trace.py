@@ -135,6 +135,7 @@ class Trace:
             if self.config.dry_run:
                 self.processes.detach()
                 return 0
+            self._check_count(count)
             self._leave_if_told()
             self.processes.watch()
             self._announce(count)
@@ -183,6 +184,15 @@ class Trace:
             self._leave_if_told()
         self._note(f"armed {count} probes")
         return count
+
+    def _check_count(self, count: int) -> None:
+        """Refuse to wait for nothing.
+
+        Raises:
+            Problem: no probe was placed and none may come.
+        """
+        if not count and not self.pending and self.config.mode == "trace":
+            raise Problem("No probes to attach")
 
     def _arm_one(self, arming: Arming, traced: Traced) -> int:
         """Attach in one process; one of several that ends meanwhile is told, and the others go on."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime.ebpf.object import Object, Program
-from runtime.errors import Problem, joined
+from runtime.errors import joined
 from runtime.lang import imports, subprograms, tree
+from runtime.lang.bodies import read_bodies
 from runtime.lang.builtins import CHILD
 from runtime.lang.c.definitions import read_definitions
 from runtime.lang.c.expand import Names
 from runtime.lang.checker import Body, Checker
 from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
-from runtime.lang.fields import uses_args
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
 from runtime.lang.known import Known
@@ -26,22 +25,16 @@ from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
 from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
-from runtime.lang.providers import Point, read_point, served, split_point
 from runtime.lang.records import RING
 from runtime.lang.script import Options, Script, ScriptProbe
 from runtime.lang.source import Source
-from runtime.lang.tracepoints import fields_of
 from runtime.lang.types import Aggregate
 from runtime.lang.variables import MapFacts
 from runtime.maps.spec import MapKind, MapSpec
-from runtime.types import ContextKind
 
 RING_BYTES = 64 << 20
 PAGE = 4096
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
-WITH_FIELDS = frozenset(
-    (ContextKind.SYS_ENTER, ContextKind.SYS_EXIT, ContextKind.RAW_SYS_ENTER, ContextKind.RAW_SYS_EXIT)
-)
 DEPTH = 20000  # Python frames for the deepest tree that the parser lets pass
 MAP_KINDS = {
     "hash": False,
@@ -82,7 +75,9 @@ def _compile(source: Source, options: Options) -> Script:
     scope = read_definitions(source, script.definitions, options.around)
     Names(source, scope).expand(script)
     _expand(source, script)
-    bodies = _bodies(source, script, options, parameters.positional)
+    bodies, missing = read_bodies(
+        source, script, parameters.positional, named=options.pid, missing=config.text("missing_probes")
+    )
     known = Known(source, config, options)
     for node in (*script.functions, *(body.probe for body in bodies)):
         known.replace(node)
@@ -103,7 +98,7 @@ def _compile(source: Source, options: Options) -> Script:
     )
     programs, probes = _generate(source, output, bodies)
     specs = _specs(output, config, programs)
-    warnings = (*config.warnings, *folder.warnings, *checker.warnings)
+    warnings = (*config.warnings, *missing, *folder.warnings, *checker.warnings)
     return Script(
         Object(source.file, "script", config.text("license"), tuple(programs), specs),
         tuple(probes),
@@ -131,51 +126,6 @@ def _expand(source: Source, script: tree.Script) -> None:
 def _refuse_unserved(source: Source, script: tree.Script) -> None:
     if not script.probes:
         raise source.problem((0, 1), "No probes to attach")
-
-
-def _bodies(source: Source, script: tree.Script, options: Options, params: tuple[str, ...]) -> list[Body]:
-    """One body for each provider of each probe, in order; errors of all attach points at once."""
-    errors: list[Problem] = []
-    bodies: list[Body] = []
-    named: set[str] = set()
-    for probe in script.probes:
-        points: list[Point] = []
-        each = uses_args(probe)
-        for point in probe.points:
-            try:
-                found = read_point(source, point.at, point.text, params, options.pid)
-                points += split_point(found, each=each)
-            except Problem as error:
-                errors.append(error)
-        for one in points:
-            _check_unique(source, one, named, errors)
-        groups = _grouped(points, each=each)
-        for index, group in enumerate(groups):
-            block = copy.deepcopy(probe) if index + 1 < len(groups) else probe
-            context = group[0].provider.context
-            fields = fields_of(context, served(group[0])) if each and context in WITH_FIELDS else {}
-            bodies.append(Body(group[0].provider, group, block, fields=fields))
-    if errors:
-        raise joined(errors)
-    return bodies
-
-
-def _check_unique(source: Source, point: Point, named: set[str], errors: list[Problem]) -> None:
-    if point.provider.returns and point.text in named:
-        name, kind = point.parts[0], point.provider.name.upper()
-        errors.append(
-            source.problem(point.at, f'"{name}" was used as the name for more than one {kind} probe')
-        )
-    named.add(point.text)
-
-
-def _grouped(points: list[Point], *, each: bool) -> list[list[Point]]:
-    """Return points in groups that share a program: of one kind, and where it matters of equal arguments."""
-    groups: dict[object, list[Point]] = {}
-    for point in points:
-        own = (point.parts,) if each and point.provider.context in WITH_FIELDS else ()
-        groups.setdefault((id(point.provider), *own), []).append(point)
-    return list(groups.values())
 
 
 def _declare_maps(source: Source, declarations: list[tree.MapDeclaration], checker: Checker) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
+from runtime.errors import Unserved
 from runtime.lang import tracepoints
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
@@ -136,7 +137,8 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
         names = [*BY_NAME, "BEGIN", "END"]
         raise source.problem(at, f"Invalid probe type: {word}", near(word, names))
     if provider.context is None:
-        raise source.problem(at, provider.reason.format(provider.name), provider.hint)
+        text = provider.reason.format(provider.name)
+        raise Unserved(text, span=source.span(at), hint=provider.hint)
     rest = tuple(parts[1:])
     if provider.name in FUNCTION_PROVIDERS:
         rest = _function_parts(rest)
