@@ -36,3 +36,26 @@ class Location:
     path: str
     build_id: str = ""
     file_offset: int = 0
+
+
+RECORD_HEAD = 8  # bytes in a ring before the payload of a record
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Ring records that look alike: `count` in `data`, the first at `start`, each `stride` bytes with head.
+
+    `size`: bytes of a payload, which begins `RECORD_HEAD` bytes behind its record's start.
+    """
+
+    data: bytes
+    start: int
+    count: int
+    stride: int
+    size: int
+
+    def payloads(self) -> list[bytes]:
+        """Give the payloads one by one."""
+        first = self.start + RECORD_HEAD
+        places = range(first, first + self.count * self.stride, self.stride)
+        return [self.data[at : at + self.size] for at in places]

@@ -20,6 +20,7 @@ from runtime.lang.complaints import COUNTS, TOLD
 from runtime.lang.script import Script
 from runtime.shm.ring import RingReader
 from runtime.shm.session import Session
+from runtime.types import Run
 
 RING = ".events"
 TALK = ("warnf", "runtime_error", "helper_error", "debugf")
@@ -107,16 +108,29 @@ class Output:
             return 0
         total = 0
         while True:
-            records = self._reader.drain(DRAIN)
-            for payload in records:
-                self._handle(self.script.decode_record(payload, self.names))
+            items = self._reader.take(DRAIN)
+            count = 0
+            for item in items:
+                count += item.count if isinstance(item, Run) else 1
+                self._take(item)
                 if self._is_enough:
                     break
-            total += len(records)
-            if records:
+            total += count
+            if items:
                 self.flush()
-            if not all_of_it or not records or self._is_enough:
+            if not all_of_it or not items or self._is_enough:
                 return total
+
+    def _take(self, item: bytes | Run) -> None:
+        """Handle one record, or several that look alike."""
+        if not isinstance(item, Run):
+            self._handle(self.script.decode_record(item, self.names))
+            return
+        joined = self.renderer.joins and not self.config.max_events
+        for event, count in self.script.decode_run(item, self.names, joined=joined):
+            self._handle(event, count)
+            if self._is_enough:
+                break
 
     @property
     def _is_enough(self) -> bool:
@@ -149,14 +163,15 @@ class Output:
         """Return whether the script asked to exit, or enough events were printed."""
         return self.exit_code is not None or self._is_enough
 
-    def _handle(self, item: Event | Action) -> None:
+    def _handle(self, item: Event | Action, count: int = 1) -> None:
+        """Print an event of so many records, or carry out an action."""
         if not isinstance(item, Event):
             ACTIONS[item.what](self, item)
         elif item.type in TALK:
             self._tell(item)
         elif not self._is_enough:
             self.renderer.write(item)
-            self.printed += 1
+            self.printed += count
             if self._watched is not None:
                 self._watched.note(item)
 

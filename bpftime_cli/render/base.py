@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from runtime.events import Event
 
@@ -36,7 +37,12 @@ def bar_width(columns: int) -> int:
 
 
 class Renderer(ABC):
-    """Writes events to a sink; `talk` gets what belongs to stderr in formats that tell the two apart."""
+    """Writes events to a sink; `talk` gets what belongs to stderr in formats that tell the two apart.
+
+    `joins`: lines of printf may come several in one event.
+    """
+
+    joins: ClassVar[bool] = False
 
     def __init__(self, sink: Sink, talk: Sink | None = None, style: Style = PLAIN) -> None:
         self.sink = sink

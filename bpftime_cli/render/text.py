@@ -20,6 +20,8 @@ TEXT_TYPES = ("printf", "time", "cat")
 class Text(Renderer):
     """The default format."""
 
+    joins = True
+
     def write(self, event: Event) -> None:
         """Write one event."""
         if event.type in TEXT_TYPES:

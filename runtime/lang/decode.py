@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from runtime.errors import Problem, Span
 from runtime.events import Action, Buffer, Event, Failure, Pointer, Resolver, Value, Variant, text_of
-from runtime.lang import formats
 from runtime.lang import types as t
 from runtime.lang.c.types import Enum, Field, FunctionType, Opaque, Struct
 from runtime.lang.layout import stored_size
@@ -242,43 +241,6 @@ class Decoder:
     def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Decode a payload of at least `size` bytes."""
         raise Problem(f"a record of {len(payload)} bytes has no decoder ({resolver})")
-
-
-class PrintfDecoder(Decoder):
-    """printf, errorf, warnf: formats the arguments."""
-
-    def __init__(
-        self, name: str, parsed: formats.Format, kinds: Sequence[t.Type], reading: Reading, span: Span
-    ) -> None:
-        self.name = name
-        self.span = span if name in ("errorf", "warnf") else None
-        self.texts = parsed.texts
-        self.parts: list[tuple[int, Reader, Callable[[Value], bytes], bytes]] = []
-        at = HEADER
-        for kind, conversion, text in zip(kinds, parsed.conversions, parsed.texts[1:], strict=True):
-            self.parts.append((at, reader(kind, reading), formats.formatter(conversion), text))
-            at += stored_size(kind)
-        self.size = at
-
-    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
-        """Format the record."""
-        return Event(self.name, self.text(payload, resolver), self.span)
-
-    def text(self, payload: bytes, resolver: Resolver) -> bytes:
-        """Give the formatted text."""
-        pieces = [self.texts[0]]
-        for at, read, form, text in self.parts:
-            pieces.append(form(read(payload, at, resolver)))
-            pieces.append(text)
-        return b"".join(pieces)
-
-
-class CommandDecoder(PrintfDecoder):
-    """cat and system: the formatted text is a path or a command."""
-
-    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
-        """Give the action."""
-        return Action(self.name, text=self.text(payload, resolver).partition(b"\0")[0])
 
 
 class JoinDecoder(Decoder):

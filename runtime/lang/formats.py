@@ -108,24 +108,32 @@ def formatter(conversion: Conversion) -> Callable[[Value], bytes]:
     return pad
 
 
-def _integer(conversion: Conversion) -> Callable[[Value], bytes]:
-    """Format an integer as C does: the sign's flags are for signed ones, `#` for octal and hexadecimal."""
+def integer_spec(conversion: Conversion) -> bytes:
+    """Give the `%` of Python that formats an integer of its size as C does; empty: there is none."""
     conv, signed = conversion.conv, conversion.conv in SIGNED
-    dropped = b" #" if signed else b" +" if conv != b"u" else b" +#"
+    if (not signed and conv not in UNSIGNED) or (b"#" in conversion.flags and conv != b"u" and not signed):
+        return b""
+    dropped = b" #" if signed else b" +#"
     flags = bytes(flag for flag in conversion.flags if flag not in dropped)
-    spec = (
-        b"%"
-        + flags
-        + (b"%d" % conversion.width if conversion.width else b"")
-        + (conv if conv in (b"x", b"X", b"o") else b"d")
-    )
-    mask, half = (1 << conversion.bits) - 1, 1 << (conversion.bits - 1)
-    if signed:
+    width = b"%d" % conversion.width if conversion.width else b""
+    return b"%" + flags + width + (conv if conv in (b"x", b"X", b"o") else b"d")
+
+
+def _integer(conversion: Conversion) -> Callable[[Value], bytes]:
+    """Format an integer as C does: cut to its size, `#` for octal and hexadecimal."""
+    spec, mask = integer_spec(conversion), (1 << conversion.bits) - 1
+    half = (mask >> 1) + 1
+    if conversion.conv in SIGNED:
         return lambda value: spec % (((_number(value) & mask) ^ half) - half)
-    if conv == b"o" and b"#" in flags:
+    if spec:
+        return lambda value: spec % (_number(value) & mask)
+    flags = conversion.flags.replace(b"+", b"").replace(b" ", b"")
+    if conversion.conv == b"o":
         return _alternate_octal(flags, conversion.width, mask)
-    zero = spec.replace(b"#", b"")  # "%#x" of 0 is "0"
-    return lambda value: (spec if _number(value) & mask else zero) % (_number(value) & mask)
+    width = b"%d" % conversion.width if conversion.width else b""
+    alternate = b"%" + flags + width + conversion.conv
+    zero = alternate.replace(b"#", b"")  # "%#x" of 0 is "0"
+    return lambda value: (alternate if _number(value) & mask else zero) % (_number(value) & mask)
 
 
 def _alternate_octal(flags: bytes, width: int, mask: int) -> Callable[[Value], bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.ebpf.object import Object
@@ -12,7 +12,9 @@ from runtime.lang import tree
 from runtime.lang.c.definitions import Surroundings
 from runtime.lang.config import Config
 from runtime.lang.decode import Decoder, decode_record
+from runtime.lang.lines import decode_run
 from runtime.lang.mapdecoder import MapDecoder
+from runtime.types import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,15 @@ class Script:
             Problem: it is no record of this script.
         """
         return decode_record(self.events, payload, resolver)
+
+    def decode_run(
+        self, run: Run, resolver: Resolver, *, joined: bool
+    ) -> Iterator[tuple[Event | Action, int]]:
+        """Decode records that look alike; gives events with the number of records in each.
+
+        `joined`: lines of text that follow one another may be one event.
+
+        Raises:
+            Problem: one is no record of this script.
+        """
+        return decode_run(self.events, run, resolver, joined=joined)

@@ -11,13 +11,14 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from runtime.shm.runs import TAG, TAG_BITS, run_at
+from runtime.types import Run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUSY, DISCARD = 1 << 31, 1 << 30
 LENGTH = DISCARD - 1
-TAG_BITS = 22
-TAG = (1 << TAG_BITS) - 1
 PRODUCED, LOST, LOST_BYTES, SECRET = 0, 64, 72, 136
 CONSUMED, DATA = 4096, 8192
 BATCH = 1 << 20  # bytes read before the consumer's position is published
@@ -67,21 +68,29 @@ class RingReader:
 
     def drain(self, limit: int = 1 << 30) -> list[bytes]:
         """Give the payloads of finished records in order, at most `limit`."""
-        records: list[bytes] = []
-        while len(records) < limit:
+        found: list[bytes] = []
+        for item in self.take(limit):
+            found += item.payloads() if isinstance(item, Run) else [item]
+        return found
+
+    def take(self, limit: int = 1 << 30) -> list[bytes | Run]:
+        """Give finished records in order, at most `limit`: payloads, and runs of records that look alike."""
+        items: list[bytes | Run] = []
+        left = limit
+        while left > 0:
             pending = self.pending()
             if not pending:
                 break
             before = self.position
-            self._batch(self._copy(min(pending, BATCH)), records, limit)
+            left -= self._batch(self._copy(min(pending, BATCH)), items, left)
             if self.position == before and pending > BATCH:
-                self._batch(self._copy(pending), records, limit)  # one record larger than a batch
+                left -= self._batch(self._copy(pending), items, left)  # one record larger than a batch
             if self.position != before:
                 self.stalled = 0.0
             elif not self._unstick(pending):
                 break
             WORD.pack_into(self.view, self.start + CONSUMED, self.position)
-        return records
+        return items
 
     def _copy(self, count: int) -> bytes:
         at = self.position & (self.size - 1)
@@ -92,12 +101,12 @@ class RingReader:
         tag: int = TAG & (position >> 3 ^ position >> 26 ^ self.secret)
         return tag
 
-    def _batch(self, chunk: bytes, records: list[bytes], limit: int) -> None:
-        """Decode the records of a copy of the data; one that the copy cuts off is left for later."""
-        at, end = self._same_size(chunk, records, limit), len(chunk)
+    def _batch(self, chunk: bytes, items: list[bytes | Run], limit: int) -> int:
+        """Decode the records of a copy of the data and count them; one that the copy cuts off is left."""
+        at, end, taken = 0, len(chunk), 0
         position, secret = self.position, self.secret
         unpack = HEADER.unpack_from
-        while at + 8 <= end and len(records) < limit:
+        while at + 8 <= end and taken < limit:
             length, tag = unpack(chunk, at)
             place = position + at
             if length & BUSY or (tag ^ place >> 3 ^ place >> 26 ^ secret) & TAG:
@@ -106,33 +115,19 @@ class RingReader:
             after = at + 8 + (size + 7 & ~7)
             if after > end:
                 break
+            if after + 8 <= end and unpack(chunk, after)[0] == length:
+                run = run_at(chunk, at, position, secret, limit - taken)
+                if run is not None:
+                    items.append(run)
+                    at += run.count * run.stride
+                    taken += run.count
+                    continue
             if not length & DISCARD:
-                records.append(chunk[at + 8 : at + 8 + size])
+                items.append(chunk[at + 8 : at + 8 + size])
+                taken += 1
             at = after
         self.position = position + at
-
-    def _same_size(self, chunk: bytes, records: list[bytes], limit: int) -> int:
-        """Take the run of records at the start that look like the first; give the bytes used."""
-        if len(chunk) < 8:
-            return 0
-        length, tag = HEADER.unpack_from(chunk, 0)
-        stride = 8 + (length + 7 & ~7)
-        count = min(len(chunk) // stride, limit - len(records)) if length < BATCH else 0
-        if count < 8:
-            return 0
-        headers = memoryview(chunk)[: len(chunk) & ~7].cast("Q")[:: stride // 8].tolist()
-        # The slot is constant in a run; what the position adds to the tag changes with every record.
-        high, secret = tag & ~TAG, self.secret
-        places = range(self.position, self.position + count * stride, stride)
-        expected = [((p >> 3 ^ p >> 26 ^ secret) & TAG | high) << 32 | length for p in places]
-        if headers[:count] != expected:
-            count = next(
-                i for i, pair in enumerate(zip(headers, expected, strict=False)) if pair[0] != pair[1]
-            )
-        ends = 8 + length
-        records += [chunk[at + 8 : at + ends] for at in range(0, count * stride, stride)]
-        used: int = count * stride
-        return used
+        return taken
 
     def _unstick(self, pending: int) -> bool:
         """Look at a record that does not get finished; skip it where its producer is gone."""

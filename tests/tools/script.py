@@ -19,6 +19,7 @@ from runtime.jit.unit import Build
 from runtime.lang import Options, Script, compile_script
 from runtime.maps.layout import possible_cpus
 from runtime.shm.ring import RingReader
+from runtime.types import Run
 from runtime.verify.check import verify
 
 
@@ -78,12 +79,18 @@ class Session:
         self.drain()
 
     def drain(self) -> None:
-        for payload in self.ring.drain() if self.ring else []:
-            item = self.script.decode_record(payload, self.names)
-            if isinstance(item, Event):
-                self.renderer.write(item)
+        for taken in self.ring.take() if self.ring else []:
+            if isinstance(taken, Run):
+                for item, _ in self.script.decode_run(taken, self.names, joined=self.renderer.joins):
+                    self.handle(item)
             else:
-                self.act(item)
+                self.handle(self.script.decode_record(taken, self.names))
+
+    def handle(self, item: Event | Action) -> None:
+        if isinstance(item, Event):
+            self.renderer.write(item)
+        else:
+            self.act(item)
 
     def act(self, action: Action) -> None:
         if action.what == "exit":

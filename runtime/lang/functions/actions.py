@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.lang import formats, records, tree
-from runtime.lang.decode import HEADER, CommandDecoder, ExitAction, JoinDecoder, PrintfDecoder
+from runtime.lang.decode import HEADER, ExitAction, JoinDecoder
 from runtime.lang.functions.output import ARGUMENTS, check_printf, record_argument, send_formatted
 from runtime.lang.functions.row import Function
 from runtime.lang.functions.text import READ, READ_STRING, check_address
+from runtime.lang.lines import CommandDecoder, PrintfDecoder
 from runtime.lang.types import INT64, UNKNOWN, VOID, Int, Pointer, String, Type
 from runtime.lang.variables import Place
 

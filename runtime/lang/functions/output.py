@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.lang import formats, mapcode, records, tree
-from runtime.lang.decode import MapAction, PrintfDecoder, TimeDecoder, ValueDecoder
+from runtime.lang.decode import MapAction, TimeDecoder, ValueDecoder
 from runtime.lang.functions.row import Function
+from runtime.lang.lines import PrintfDecoder
 from runtime.lang.types import NONE, UNKNOWN, VOID, Aggregate, Int, Type
 
 if TYPE_CHECKING:
