@@ -39,6 +39,20 @@ def symbols_beside(elf: ElfFile) -> ElfFile | None:
     return None
 
 
+@lru_cache(maxsize=64)
+def debug_info_of(elf: ElfFile) -> ElfFile | None:
+    """Return the file with the debug info that a program lacks, None where there is none."""
+    for path in _candidates(elf):
+        if is_file(path) and os.path.realpath(path) != os.path.realpath(elf.path):
+            try:
+                found = ElfFile(path)
+            except ObjectProblem:
+                continue
+            if found.section(".debug_info") and _belongs(elf, found):
+                return found
+    return None
+
+
 def _packed(elf: ElfFile) -> ElfFile | None:
     """Return the symbols in `.gnu_debugdata`: an ELF file, compressed."""
     section = elf.section(".gnu_debugdata")

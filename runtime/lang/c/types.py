@@ -129,10 +129,14 @@ FLOATS = (("float", 4, 4), ("double", 8, 8), ("long double", 16, 16), ("__float1
 
 @dataclass(frozen=True, slots=True)
 class Opaque(Type):
-    """Memory of a known size that has no value in the language: floating point, vectors. Prints as null."""
+    """Memory of a known size that has no value in the language: floating point, vectors. Prints as null.
+
+    `integer`: it is a wide integer.
+    """
 
     bytes: int
     alignment: int
+    integer: bool = False
 
     @property
     def size(self) -> int:
