@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import Headers, surroundings
 from bpftime_cli.pipeline.objects import LoadedPrograms, read_object
 from bpftime_cli.render.json import quoted
@@ -81,7 +82,12 @@ def _programs_of(file: str, headers: Headers) -> LoadedPrograms:
                 f"failed to open file '{file}': {getattr(error, 'strerror', None) or 'not a file name'}",
                 hint="give a script or an object",
             ) from None
-        options = Options(environment=dict(os.environ), unsafe=True, around=surroundings(headers, os.environ))
+        options = Options(
+            environment=dict(os.environ),
+            unsafe=True,
+            around=surroundings(headers, os.environ),
+            debug=ScriptDebug(),
+        )
         return LoadedPrograms(compile_script(text, file, options).object)
     return LoadedPrograms(load(read_object(file), file))
 

@@ -50,7 +50,7 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
         from bpftime_cli.pipeline.markers import marker_text, show_markers  # lazy: its rows are others
 
         text = marker_text(rest)
-        show_markers(_files(text.binary, pids), text, options, console)
+        show_markers(files_of(text.binary, pids), text, options, console)
         console.out.flush()
         return 0
     if provider not in PROVIDERS or not rest:
@@ -85,7 +85,7 @@ def _matches(provider: str, parts: tuple[str, str], pids: tuple[int, ...]) -> li
     binary, function = parts
     found: dict[str, Matched] = {}
     problem: AttachProblem | None = None
-    for path, elf in _files(binary, pids):
+    for path, elf in files_of(binary, pids):
         try:
             points = _points(elf, function)
         except AttachProblem as error:
@@ -120,7 +120,7 @@ def _shown(name: str, pattern: str) -> str:
     return f'{CPP}"{source_name(name)}"' if pattern.startswith(CPP) else name
 
 
-def _files(binary: str, pids: tuple[int, ...]) -> list[tuple[str, ElfFile]]:
+def files_of(binary: str, pids: tuple[int, ...]) -> list[tuple[str, ElfFile]]:
     """Return the files that the binary part means: of the processes where some are given, else by name."""
     if not pids:
         if "*" in binary:

@@ -16,6 +16,7 @@ from types import FrameType
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.pending import Pending
@@ -102,6 +103,7 @@ class Trace:
             checks=self.config.checks,
             child=bool(self.config.command),
             around=surroundings(self.config.headers, os.environ),
+            debug=ScriptDebug(self.config.pids),
             observe=trees.note,
             inode=_inode,
         )

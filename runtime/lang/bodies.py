@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runtime.errors import Problem, Unserved, joined
 from runtime.lang import tree
 from runtime.lang.checker import Body
+from runtime.lang.debug import Debug
 from runtime.lang.fields import uses_args
 from runtime.lang.providers import Point, read_point, served, split_point
 from runtime.lang.source import Source
@@ -17,11 +20,18 @@ WITH_FIELDS = frozenset(
 
 
 def read_bodies(
-    source: Source, script: tree.Script, params: tuple[str, ...], *, named: bool, missing: str
+    source: Source,
+    script: tree.Script,
+    params: tuple[str, ...],
+    debug: Debug | None,
+    *,
+    named: bool,
+    missing: str,
 ) -> tuple[list[Body], list[Problem]]:
     """Make one body for each provider of each probe, in order, and the warnings about what cannot be served.
 
-    `named`: a process is given, so the binary may be left out. `missing`: the script's missing_probes, error,
+    `named`: a process is given, so the binary may be left out. `debug`: knows the parameters of functions and
+    the types of their programs. `missing`: the script's missing_probes, error,
     warn or ignore.
 
     Raises:
@@ -36,13 +46,14 @@ def read_bodies(
         each = uses_args(probe)
         for point in probe.points:
             try:
-                points += split_point(read_point(source, point.at, point.text, params, named), each=each)
+                found = read_point(source, point.at, point.text, params, named)
+                points += _with_parameters(source, found, debug) if each else split_point(found, each=each)
             except Unserved as error:
                 unserved.append(error)
             except Problem as error:
                 errors.append(error)
         errors += _used_twice(source, points, names)
-        bodies += _by_kind(probe, points, each=each)
+        bodies += _by_kind(probe, points, debug, each=each)
     if errors or (unserved and missing == "error"):
         raise joined([*errors, *unserved])
     if not bodies:
@@ -50,15 +61,38 @@ def read_bodies(
     return bodies, unserved if missing == "warn" else []
 
 
-def _by_kind(probe: tree.Probe, points: list[Point], *, each: bool) -> list[Body]:
+def _with_parameters(source: Source, point: Point, debug: Debug | None) -> list[Point]:
+    """Return a point as those that each have parameters of their own.
+
+    Raises:
+        Problem: they are not known.
+    """
+    if point.provider.name != "uprobe":
+        return split_point(point, each=True)
+    if debug is None:
+        raise source.problem(point.at, "no debuginfo can be read here", "use arg0, arg1, …")
+    try:
+        found = debug.functions(point.parts)
+    except Problem as problem:
+        raise source.problem(point.at, str(problem), problem.hint) from None
+    return [
+        replace(point, parts=parts, text=":".join((point.provider.name, *parts)), fields=fields)
+        for parts, fields in found
+    ]
+
+
+def _by_kind(probe: tree.Probe, points: list[Point], debug: Debug | None, *, each: bool) -> list[Body]:
     """Give each kind of probe a body of its own: what a builtin is depends on it."""
     groups = _grouped(points, each=each)
     bodies = []
     for number, group in enumerate(groups):
         block = tree.clone(probe, lambda at: at) if number + 1 < len(groups) else probe
-        context = group[0].provider.context
-        fields = fields_of(context, served(group[0])) if each and context in WITH_FIELDS else {}
-        bodies.append(Body(group[0].provider, group, block, fields=fields))
+        first = group[0]
+        fields = first.fields
+        if each and first.provider.context in WITH_FIELDS:
+            fields = fields_of(first.provider.context, served(first))
+        types = [debug.types(point.parts) for point in group if debug and point.provider.registers]
+        bodies.append(Body(first.provider, group, block, list(types), fields=fields))
     return bodies
 
 
@@ -66,7 +100,10 @@ def _grouped(points: list[Point], *, each: bool) -> list[list[Point]]:
     """Return points in groups that share a program: of one kind, and where it matters of equal arguments."""
     groups: dict[object, list[Point]] = {}
     for point in points:
-        own = (point.parts,) if each and point.provider.context in WITH_FIELDS else ()
+        own: tuple[object, ...] = ()
+        if each:
+            by_parts = point.provider.context in WITH_FIELDS
+            own = (point.parts,) if by_parts else tuple((point.fields or {}).items())
         groups.setdefault((id(point.provider), *own), []).append(point)
     return list(groups.values())
 

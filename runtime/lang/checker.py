@@ -46,7 +46,7 @@ class Body:
     points: list[Point]
     probe: tree.Probe
     types: list[TypeSource] = field(default_factory=list)
-    fields: dict[str, ContextField] = field(default_factory=dict)
+    fields: dict[str, ContextField] | None = None
 
 
 @dataclass(slots=True)

@@ -76,7 +76,12 @@ def _compile(source: Source, options: Options) -> Script:
     Names(source, scope).expand(script)
     _expand(source, script)
     bodies, missing = read_bodies(
-        source, script, parameters.positional, named=options.pid, missing=config.text("missing_probes")
+        source,
+        script,
+        parameters.positional,
+        options.debug,
+        named=options.pid,
+        missing=config.text("missing_probes"),
     )
     known = Known(source, config, options)
     for node in (*script.functions, *(body.probe for body in bodies)):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 COMMON = "common_"
+ON_STACK = 'read it by hand: reg("sp") + 8 is the first argument on the stack'
 NOT_HERE = (
     "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes"
     " ({} used here)"
@@ -27,10 +28,11 @@ NOT_HERE = (
 
 @dataclass(frozen=True, slots=True)
 class ContextField:
-    """One field: where it lies in the context, and its type there."""
+    """One field: where it lies in the context, and its type there. `why`: it cannot be read, and why not."""
 
     offset: int
     type: Type
+    why: str = ""
 
 
 def is_args(node: tree.Node) -> bool:
@@ -46,10 +48,17 @@ def uses_args(node: tree.Node) -> bool:
 def check_member(c: Checker, node: tree.Member) -> Type:
     """Type `args.name`."""
     fields = c.body.fields
-    if node.name in fields:
-        return fields[node.name].type
-    if not fields:
+    if fields is None:
         return check_whole(c, node.value)
+    if node.name in fields:
+        field = fields[node.name]
+        if field.why:
+            hint = ON_STACK if "stack" in field.why else "its parts may be in arg0, arg1, …"
+            return c.fail(node.at, f"parameter {node.name} {field.why}, which is not read", hint)
+        return field.type
+    if c.body.provider.registers:
+        hint = near(node.name, fields) or (f"it has {', '.join(fields)}" if fields else "it has none")
+        return c.fail(node.at, f"Can't find function parameter {node.name}", hint)
     if node.name.startswith(COMMON):
         return c.fail(node.at, "BPF does not support accessing common tracepoint fields")
     point = c.body.points[0]
@@ -62,18 +71,19 @@ def check_member(c: Checker, node: tree.Member) -> Type:
 
 def check_whole(c: Checker, node: tree.Expr) -> Type:
     """Type `args` alone."""
-    fields = c.body.fields
-    if fields:
-        return Tuple(tuple(f.type for f in fields.values()), tuple(fields))
-    if c.body.provider.registers:
-        return c.fail(
-            node.at, "args needs the function's debug info, which is not read here", "use arg0, arg1, …"
-        )
-    return c.fail(node.at, NOT_HERE.format(c.body.provider.name))
+    if c.body.fields is None:
+        return c.fail(node.at, NOT_HERE.format(c.body.provider.name))
+    fields = _readable(c.body.fields)
+    return Tuple(tuple(f.type for f in fields.values()), tuple(fields))
+
+
+def _readable(fields: dict[str, ContextField]) -> dict[str, ContextField]:
+    return {name: field for name, field in fields.items() if not field.why}
 
 
 def place_of(g: Generator, node: tree.Member) -> Place:
     """Memory of a field."""
+    assert g.body.fields is not None
     return g.context(g.body.fields[node.name].offset)
 
 
@@ -81,5 +91,7 @@ def write_whole(g: Generator, place: Place, kind: Tuple) -> None:
     """Write all fields as a record."""
     from runtime.lang import memory  # a cycle of names: it dispatches to here
 
-    for field, offset in zip(g.body.fields.values(), kind.offsets, strict=True):
+    fields = _readable(g.body.fields or {})
+    memory.gaps(g, place, kind)
+    for field, offset in zip(fields.values(), kind.offsets, strict=True):
         memory.copy(g, place + offset, g.context(field.offset), field.type.size)

@@ -65,6 +65,9 @@ def _identifier(c: Checker, node: tree.Identifier) -> Type:
         return _argument(c, node, number)
     if node.name.startswith("sarg"):
         return c.fail(node.at, f"{node.name} is deleted", 'read the stack: *(uint64*)(reg("sp") + 8)')
+    if (constant := c.scope.constant(node.name, c.sources)) is not None:
+        node.known = tree.Integer(node.at, constant[0], named=constant[1].resized(8))
+        return c.expr(node.known)
     return c.fail(node.at, f"Unknown identifier: '{node.name}'", near(node.name, BUILTINS))
 
 

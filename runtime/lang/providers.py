@@ -12,6 +12,7 @@ from functools import cache
 from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
 from runtime.errors import Unserved
 from runtime.lang import tracepoints
+from runtime.lang.fields import ContextField
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.types import ContextKind
@@ -110,7 +111,7 @@ def shown_type(provider: Provider) -> str:
 class Point:
     """One attach point: provider, the parts behind it (quotes removed), its name if the user gave one.
 
-    `period` in nanoseconds, for `interval`.
+    `period` in nanoseconds, for `interval`. `fields`: parameters of the function, where they are asked for.
     """
 
     provider: Provider
@@ -119,6 +120,7 @@ class Point:
     at: At
     name: str = ""
     period: int = 0
+    fields: dict[str, ContextField] | None = None
 
 
 def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: bool) -> Point:

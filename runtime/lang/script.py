@@ -11,6 +11,7 @@ from runtime.events import Action, Event, Resolver
 from runtime.lang import tree
 from runtime.lang.c.definitions import Surroundings
 from runtime.lang.config import Config
+from runtime.lang.debug import Debug
 from runtime.lang.decode import Decoder, decode_record
 from runtime.lang.lines import decode_run
 from runtime.lang.mapdecoder import MapDecoder
@@ -26,7 +27,7 @@ class Options:
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     `around`: what C definitions find around the script. `observe` is called with the trees of a stage: parse,
-    ast (expanded and folded), types.
+    ast (expanded and folded), types. `debug`: what probes' programs say of themselves.
     """
 
     params: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Options:
     around: Surroundings = field(default_factory=Surroundings)
     observe: Callable[[str, Sequence[tree.Node]], None] = lambda _stage, _nodes: None
     inode: Callable[[str], int] = lambda _path: 0
+    debug: Debug | None = None
 
 
 @dataclass(frozen=True, slots=True)

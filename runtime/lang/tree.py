@@ -83,6 +83,7 @@ class Identifier(Expr):
     """A bare word: builtin, enum constant, macro parameter or zero-argument macro."""
 
     name: str
+    known: Integer | None = field(init=False, default=None, repr=False)  # an enumerator of debug info
 
 
 @dataclass(slots=True, eq=False, repr=False, match_args=False)

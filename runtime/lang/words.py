@@ -145,6 +145,9 @@ def _map(g: Generator, node: tree.MapAccess) -> None:
 
 
 def _identifier(g: Generator, node: tree.Identifier) -> None:
+    if node.known is not None:
+        g.word(node.known)
+        return
     if argument_number(node.name) is not None:
         _simple_to(g, node, 0)
     else:

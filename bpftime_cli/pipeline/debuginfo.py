@@ -1,0 +1,125 @@
+"""The debug info of the programs that a script names: of processes where there are some, else by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bpftime_cli.pipeline.patterns import files_of
+from runtime.dwarf.parameters import parameters_of
+from runtime.dwarf.types import DwarfTypes, types_of
+from runtime.ebpf.context import FUNCTION_ARGUMENTS
+from runtime.errors import AttachProblem, Problem, UsageProblem
+from runtime.lang.c.types import Enum
+from runtime.lang.debug import Parts
+from runtime.lang.fields import ContextField
+from runtime.lang.providers import CPP
+from runtime.lang.types import Type
+from runtime.symbols.elf import ElfFile
+from runtime.symbols.functions import FunctionPoint, find
+
+Found = tuple[Parts, dict[str, ContextField]]
+HINT = "compile it with -g, give its debug info a place that gdb looks at, or use arg0, arg1, …"
+
+
+@dataclass(slots=True)
+class ScriptDebug:
+    """Debug info for one trace of some processes, or of one that is launched."""
+
+    pids: tuple[int, ...] = ()
+    _sources: dict[str, FileTypes] = field(default_factory=dict)
+
+    def types(self, parts: Parts) -> FileTypes:
+        """The types of the file that an attach point names; nothing is read before one is asked for."""
+        binary = _binary(parts)
+        if binary not in self._sources:
+            self._sources[binary] = FileTypes(binary, self.pids)
+        return self._sources[binary]
+
+    def functions(self, parts: Parts) -> list[Found]:
+        """The functions that an attach point names, each with its parameters; equal ones together.
+
+        Raises:
+            Problem: the file has no debug info, or none of the functions is in it.
+        """
+        binary, text = _binary(parts), _function(parts)
+        files = files_of(binary, self.pids)
+        found = [one for path, elf in files for one in _in_file(path, elf, text)]
+        if not found:
+            shown = files[0][0] if len(files) == 1 else binary
+            has_info = any(types_of(elf.path) is not None for _, elf in files)
+            raise Problem(f"no debuginfo found for {shown}" + (f":{text}" if has_info else ""), hint=HINT)
+        fields = found[0][1]
+        return [(parts, fields)] if all(other == fields for _, other in found) else found
+
+
+def _binary(parts: Parts) -> str:
+    return parts[0] if len(parts) > 1 else "*"
+
+
+def _function(parts: Parts) -> str:
+    return f"{CPP}:{parts[-1]}" if parts[1:-1] == (CPP,) else parts[-1]
+
+
+def _in_file(path: str, elf: ElfFile, text: str) -> list[Found]:
+    types = types_of(elf.path)
+    if types is None:
+        return []
+    try:
+        points = find(elf, text)
+    except AttachProblem:
+        if "*" in text:
+            return []
+        raise
+    names = Counter(point.name for point in points)
+    found = [(_parts(path, point, names), _fields(types, point)) for point in points]
+    return [(parts, fields) for parts, fields in found if fields is not None]
+
+
+def _parts(path: str, point: FunctionPoint, names: Counter[str]) -> Parts:
+    if names[point.name] > 1:
+        return (path, f"{point.address + point.offset:#x}")
+    return (path, f"{point.name}+{point.offset}" if point.offset else point.name)
+
+
+def _fields(types: DwarfTypes, point: FunctionPoint) -> dict[str, ContextField] | None:
+    function = types.info.function_at(point.address)
+    if function is None:
+        return None
+    fields: dict[str, ContextField] = {}
+    for parameter in parameters_of(types, function):
+        offset = FUNCTION_ARGUMENTS[parameter.register] if parameter.register >= 0 else -1
+        if parameter.name:
+            fields[parameter.name] = ContextField(offset, parameter.type, parameter.why)
+    return fields
+
+
+@dataclass(slots=True)
+class FileTypes:
+    """The types of the files that the binary part of a probe means, read when the first is asked for."""
+
+    binary: str
+    pids: tuple[int, ...]
+    _types: list[DwarfTypes] | None = None
+
+    def tagged(self, tag: str, name: str) -> Type | None:
+        """A struct, union or enum."""
+        return next(filter(None, (types.tagged(tag, name) for types in self._read())), None)
+
+    def typedef(self, name: str) -> Type | None:
+        """What a name of a type stands for."""
+        return next(filter(None, (types.typedef(name) for types in self._read())), None)
+
+    def constant(self, name: str) -> tuple[int, Enum] | None:
+        """An enumerator."""
+        return next(filter(None, (types.constant(name) for types in self._read())), None)
+
+    def _read(self) -> list[DwarfTypes]:
+        if self._types is None:
+            try:
+                files = files_of(self.binary, self.pids)
+                found = [types_of(elf.path) for _, elf in files]
+            except (AttachProblem, UsageProblem):  # attaching says what is wrong with the name
+                found = []
+            self._types = [types for types in found if types is not None]
+        return self._types
