@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runtime.errors import Problem
 from runtime.lang.c.definitions import Surroundings
+from runtime.lang.c.kernel import BtfTypes
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-E", "-dD", "-x", "c", "-std=gnu11")
@@ -63,7 +64,8 @@ def _reason(text: str) -> str:
 
 def surroundings(headers: Headers, environment: Mapping[str, str]) -> Surroundings:
     """What the C part of a script finds on this machine."""
-    return Surroundings(predefined(environment), headers.preprocess, leading=bool(headers.files))
+    types = BtfTypes(kernel_types(environment))
+    return Surroundings(predefined(environment), headers.preprocess, bool(headers.files), (types,))
 
 
 def predefined(environment: Mapping[str, str]) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runtime.lang import fields, reach, tree
 from runtime.lang.builtins import ENTRY_ARGUMENTS, argument_number, is_entry
+from runtime.lang.c.contexts import KNOWN
 from runtime.lang.c.types import FunctionType, Opaque, Struct
 from runtime.lang.suggest import near
 from runtime.lang.types import (
@@ -35,10 +36,23 @@ def dereference(c: Checker, node: tree.Unary, kind: Type) -> Type:
         return settled(kind)
     if not isinstance(kind, Pointer):
         return c.fail(node.at, f"Can not dereference type '{kind}'. It is not a pointer.")
-    return _pointee(c, node, kind, f"Can not dereference type '{kind}'.")
+    return _pointee(c, node, f"Can not dereference type '{kind}'.")
 
 
-def _pointee(c: Checker, node: tree.Expr, kind: Pointer, text: str) -> Type:
+def known_type(c: Checker, node: tree.Expr) -> Type:
+    """The type of a value, a struct that is only declared there being looked for where it is defined."""
+    kind = node.type
+    struct = kind.to if isinstance(kind, Pointer) else kind
+    if isinstance(struct, Struct) and not struct.is_defined and struct.name:
+        found = KNOWN.get((struct.tag, struct.name)) or c.scope.tagged(struct.tag, struct.name, c.sources)
+        if found is not None:
+            node.type = Pointer(found) if isinstance(kind, Pointer) else found
+    return node.type
+
+
+def _pointee(c: Checker, node: tree.Unary | tree.Index, text: str) -> Type:
+    kind = known_type(c, node.value)
+    assert isinstance(kind, Pointer)
     to = kind.to
     if to == VOID or isinstance(to, FunctionType):
         return c.fail(node.at, f"{text} Its pointee has no value.", "cast it to a pointer of another type")
@@ -70,9 +84,9 @@ def member(c: Checker, node: tree.Member) -> Type:
     """Type `value.name` or `value->name`."""
     if fields.is_args(node.value) or is_entry(node):
         return _entry(c, node) if is_entry(node) else fields.check_member(c, node)
-    kind = c.value(node.value)
-    if kind == UNKNOWN:
+    if c.value(node.value) == UNKNOWN:
         return UNKNOWN
+    kind = known_type(c, node.value)
     if isinstance(kind, Tuple) and kind.names and not node.arrow:
         if node.name in kind.names:
             return kind.items[kind.names.index(node.name)]
@@ -129,7 +143,7 @@ def index(c: Checker, node: tree.Index) -> Type:
     if kind == UNKNOWN:
         return UNKNOWN
     if isinstance(kind, Pointer):
-        return _pointee(c, node, kind, f"Can not dereference type '{kind}'.")
+        return _pointee(c, node, f"Can not dereference type '{kind}'.")
     if isinstance(kind, String):
         return INT8
     if isinstance(kind, Array):

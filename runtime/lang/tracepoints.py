@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
+from runtime.lang.c.contexts import PT_REGS
+from runtime.lang.c.types import Struct
 from runtime.lang.fields import ContextField
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.lang.types import (
-    INT8,
     INT32,
     INT64,
     NAMED_INTS,
@@ -60,6 +61,7 @@ WIDENED: dict[str, Type] = {
     "int": INT64,
     **dict.fromkeys(("unsigned int", "unsigned", "u32", "pid_t", "uid_t", "gid_t"), UINT64),
 }
+TAGS = ("struct", "union")
 POINTERS = ("cap_user_header_t", "cap_user_data_t")  # names of pointers
 
 
@@ -144,9 +146,9 @@ def raw_context(source: Source, at: At, parts: tuple[str, ...]) -> ContextKind:
 def fields_of(context: ContextKind, found: tuple[Tracepoint, ...]) -> dict[str, ContextField]:
     """Return the fields of `args` by name; of several tracepoints, those of the first."""
     if context is ContextKind.RAW_SYS_ENTER:
-        return {"regs": ContextField(0, Pointer(VOID)), "id": ContextField(8, INT64)}
+        return {"regs": ContextField(0, Pointer(PT_REGS)), "id": ContextField(8, INT64)}
     if context is ContextKind.RAW_SYS_EXIT:
-        return {"regs": ContextField(0, Pointer(VOID)), "ret": ContextField(8, INT64)}
+        return {"regs": ContextField(0, Pointer(PT_REGS)), "ret": ContextField(8, INT64)}
     point = found[0]
     if point.call is None:
         own = (
@@ -164,7 +166,7 @@ def fields_of(context: ContextKind, found: tuple[Tracepoint, ...]) -> dict[str, 
 
 
 def type_of(text: str) -> Type:
-    """Return the type of an argument in the language; structures behind pointers are not known here."""
+    """Return the type of an argument in the language; structures behind pointers are looked up later."""
     if text in WIDENED:
         return WIDENED[text]
     words = [w for w in text.replace("*", " * ").split() if w != "const"]
@@ -172,7 +174,8 @@ def type_of(text: str) -> Type:
     name = " ".join(w for w in words if w != "*")
     if name in POINTERS:
         return Pointer(VOID)
-    kind = TYPES.get(name) or NAMED_INTS.get(name) or (INT8 if name == "char" else VOID)
+    tag, _, tagged = name.partition(" ")
+    kind = TYPES.get(name) or NAMED_INTS.get(name) or (Struct(tag, tagged) if tag in TAGS else VOID)
     if not stars:
         return kind if isinstance(kind, Int) else UINT64
     for _ in range(stars):
