@@ -37,8 +37,8 @@ class Conversion:
 
     @property
     def narrows(self) -> bool:
-        """Whether it prints less than 64 bits of an integer."""
-        return self.bits < 64 and self.conv in (b"d", b"i", b"u", b"x", b"X", b"o")
+        """Whether it prints less than 64 bits of an integer without saying so."""
+        return self.bits == 32 and self.conv in (b"d", b"i", b"u", b"x", b"X", b"o")
 
 
 @dataclass(frozen=True, slots=True)

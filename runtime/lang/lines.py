@@ -120,7 +120,7 @@ def _column(kind: Type, conversion: formats.Conversion, reading: Reading) -> Col
     spec = formats.integer_spec(conversion)
     if spec and (isinstance(kind, Int | Pointer) or kind == BOOL):
         return Column(CODES[conversion.bits][conversion.conv not in formats.SIGNED], spec)
-    if conversion.conv == b"s" and isinstance(kind, Int):
+    if conversion.conv == b"s" and type(kind) is Int:  # an enumeration prints names
         return Column("q" if kind.signed else "Q", _padded(conversion, b"d"))
     size = stored_size(kind)
     if conversion.conv == b"s" and isinstance(kind, String):

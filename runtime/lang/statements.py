@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.lang import access, casts, operators, subprograms, tree
 from runtime.lang.conversion import read_type
-from runtime.lang.functions import AGGREGATES
+from runtime.lang.functions import AGGREGATES, FUNCTIONS
 from runtime.lang.types import (
     BOOL,
     INT64,
@@ -166,7 +166,8 @@ def _copied(c: Checker, node: tree.Assign, kind: Aggregate, facts: MapFacts) -> 
 def _do(c: Checker, node: tree.Do) -> None:
     kind = c.expr(node.value)
     effect = isinstance(node.value, tree.Increment | tree.Block | tree.If | tree.Ternary)
-    called = isinstance(node.value, tree.Call) and node.value.name in ("delete", "find")
+    row = FUNCTIONS.get(node.value.name) if isinstance(node.value, tree.Call) else None
+    called = row is not None and row.drop is not None
     if kind not in (NONE, VOID, UNKNOWN) and not effect and not called:
         c.warn(node.at, "Return value discarded.")
 

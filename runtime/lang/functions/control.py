@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from runtime.lang import records, tree
+from runtime.lang import formats, records, tree
 from runtime.lang.decode import ExitAction
+from runtime.lang.functions.output import check_printf
 from runtime.lang.functions.row import Function
 from runtime.lang.types import BOOL, INT64, VOID, Array, Int, Pointer, String, Type
 
@@ -27,10 +28,30 @@ def _lower_exit(g: Generator, call: tree.Call) -> None:
 
 
 def _check_fail(c: Checker, call: tree.Call) -> Type:
-    text = c.text(call.args[0], "fail()")
-    if text is not None and c.final:
-        c.fail(call.at, text.decode("utf-8", "replace"))
-    return VOID
+    kind = check_printf(c, call)
+    for arg in call.args[1:]:
+        if not isinstance(arg, tree.Integer | tree.String | tree.Boolean):
+            return c.fail(arg.at, "fail() expects literals: it is evaluated when compiling")
+    if isinstance(call.args[0], tree.String) and c.final and _fits(call):
+        c.fail(call.at, _formatted(call.args[0].value, call.args[1:]).decode("utf-8", "replace"))
+    return kind
+
+
+def _fits(call: tree.Call) -> bool:
+    text = call.args[0]
+    assert isinstance(text, tree.String)
+    parsed = formats.parse(text.value)
+    return not formats.mismatch(call.name, parsed, [arg.type for arg in call.args[1:]])
+
+
+def _formatted(text: bytes, args: list[tree.Expr]) -> bytes:
+    """Format literals; the checks have passed."""
+    parsed = formats.parse(text)
+    pieces = [parsed.texts[0]]
+    for conversion, arg, after in zip(parsed.conversions, args, parsed.texts[1:], strict=True):
+        assert isinstance(arg, tree.Integer | tree.String | tree.Boolean)
+        pieces += [formats.formatter(conversion)(arg.value), after]
+    return b"".join(pieces)
 
 
 def _check_static_assert(c: Checker, call: tree.Call) -> Type:

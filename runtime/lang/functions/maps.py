@@ -180,6 +180,6 @@ ROWS = (
     Function("zero", 1, 1, _check_action, _lower_action),
     Function("delete", 1, 2, _check_delete, _lower_delete, drop=_drop_delete),
     Function("has_key", 2, 2, _key_of, _lower_has_key),
-    Function("find", 3, 3, _check_find, _lower_find),
+    Function("find", 3, 3, _check_find, _lower_find, drop=_lower_find),
     Function("len", 1, 1, _check_len, _lower_len),
 )

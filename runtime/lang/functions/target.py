@@ -99,5 +99,5 @@ def _lower_write(g: Generator, call: tree.Call) -> None:
 
 ROWS = (
     *(Function(name, 1, 1, _check_signal, _lower_signal, unsafe=True) for name in HELPERS),
-    Function("write_user", 3, 3, _check_write, _lower_write, unsafe=True),
+    Function("write_user", 3, 3, _check_write, _lower_write, unsafe=True, drop=_lower_write),
 )
