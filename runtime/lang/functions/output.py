@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TIME_FORMAT = "%H:%M:%S\n"
 TIME_BYTES = 63
 ARGUMENTS = 127
+SMALL = frozenset(("uid", "gid", "cpu", "ncpus", "numaid", "strlen", "strcap", "strstr", "len", "memcmp"))
 
 
 def check_printf(c: Checker, call: tree.Call) -> Type:
@@ -33,18 +34,20 @@ def check_printf(c: Checker, call: tree.Call) -> Type:
         c.fail(call.at, error)
         return VOID
     for conversion, kind, arg in zip(parsed.conversions, kinds, call.args[1:], strict=True):
-        if (
-            conversion.narrows
-            and isinstance(kind, Int)
-            and kind.bytes == 8
-            and not isinstance(arg, tree.Integer)
-        ):
+        if conversion.narrows and isinstance(kind, Int) and kind.bytes == 8 and not _is_small(arg):
             shown = conversion.text.decode("ascii", "replace")
             wide = shown[:-1] + "ll" + shown[-1]
             c.warn(
                 arg.at, f"{shown} prints only the low 32 bits of this {kind}", f"use {wide} for all 64 bits"
             )
     return VOID
+
+
+def _is_small(node: tree.Expr) -> bool:
+    """Tell whether a value of 64 bits never needs more than 32."""
+    return isinstance(node, tree.Integer) or (
+        isinstance(node, tree.Identifier | tree.Call) and node.name in SMALL
+    )
 
 
 def _printable(c: Checker, node: tree.Expr) -> Type:
