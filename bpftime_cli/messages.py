@@ -16,7 +16,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 RED, YELLOW, BOLD, RESET = "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
 COLOURS = {"ERROR": RED, "BUG": RED, "WARNING": YELLOW, "HINT": BOLD}
 
-__all__ = ["Message", "near", "report", "show"]
+__all__ = ["Message", "expansions", "near", "report", "show"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,24 @@ def show(message: Message, *, colour: bool = False) -> str:
     span = message.span
     if span is not None and span.text:
         lines += _quote(span, before, after)
-    while span is not None and span.expanded_from is not None:
-        span = span.expanded_from
-        lines += [f"{span}: {before}{message.level}{after}: expanded from", *_quote(span, before, after)]
+    lines += _expansions(span, message.level, (before, after))
     if message.hint:
         bold, plain = (BOLD, RESET) if colour else ("", "")
         lines.append(f"{bold}HINT{plain}: {message.hint}")
     return "\n".join(lines) + "\n"
+
+
+def expansions(span: Span | None, level: str) -> str:
+    """Give the lines that say where the macros were used that a place lies in, empty where it is in none."""
+    return "".join(line + "\n" for line in _expansions(span, level, ("", "")))
+
+
+def _expansions(span: Span | None, level: str, colours: tuple[str, str]) -> list[str]:
+    lines: list[str] = []
+    while span is not None and span.expanded_from is not None:
+        span = span.expanded_from
+        lines += [f"{span}: {colours[0]}{level}{colours[1]}: expanded from", *_quote(span, *colours)]
+    return lines
 
 
 def _quote(span: Span, before: str, after: str) -> list[str]:

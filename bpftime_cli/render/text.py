@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from bpftime_cli.messages import Message, show
+from bpftime_cli.messages import Message, expansions, show
 from bpftime_cli.render.base import Renderer, Style
 from bpftime_cli.render.series import series_lines
 from runtime.events import Bucket, Event, Failure, Histogram, MapData, Series, Value, key_text, text_of
@@ -69,7 +69,9 @@ def _message(level: bytes) -> Callable[[Event], bytes]:
     def form(event: Event) -> bytes:
         place = f"{event.span}: ".encode() if event.span else b""
         text = _bytes(event.data)
-        return place + level + b": " + text + (b"" if text.endswith(b"\n") else b"\n")
+        end = b"" if text.endswith(b"\n") else b"\n"
+        used = expansions(event.span, level.decode()).encode("utf-8", "surrogateescape")
+        return place + level + b": " + text + end + used
 
     return form
 

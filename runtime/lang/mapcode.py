@@ -142,7 +142,7 @@ def assign(g: Generator, target: tree.MapAccess, op: str, value: tree.Expr) -> N
     if op:
         left = tree.MapAccess(target.at, target.name, target.key, target.name_at)
         left.type = g.shape(target.name).value
-        combined = tree.Binary(target.at, op, left, value)
+        combined = tree.Binary((target.at[0], value.at[1]), op, left, value)
         combined.type = conversion.binary_type(combined)
         value = combined
     store(g, target, value)

@@ -146,6 +146,7 @@ def read(g: Generator, node: tree.Expr, to: Place) -> None:
     g.code.address(1, to)
     g.code.set(2, size)
     g.code.call(READ)
+    complaints.check_read(g, node.at, "probe_read_user")
 
 
 def load(g: Generator, node: tree.Expr) -> None:
@@ -154,7 +155,22 @@ def load(g: Generator, node: tree.Expr) -> None:
         place = _near(g, _base(g, node.value))
         load_bits(g, place, field, _struct_size(node))
         return
-    conversion.load_word(g, locate(g, node), node.type)
+    load_at(g, node, locate(g, node))
+
+
+def load_at(g: Generator, node: tree.Expr, place: Place) -> None:
+    """Read the word of an expression at a place in r0; with `-k` a bad address is told."""
+    if not g.output.checks:
+        conversion.load_word(g, place, node.type)
+        return
+    with g.storage.scope():
+        slot = g.storage.take(8)
+        g.code.address(3, place)
+        g.code.address(1, slot)
+        g.code.set(2, node.type.size)
+        g.code.call(READ)
+        complaints.check_read(g, node.at, "probe_read_user")
+        conversion.load_word(g, slot, node.type)
 
 
 def _struct_size(node: tree.Member) -> int:

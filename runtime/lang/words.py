@@ -194,7 +194,7 @@ def _unary(g: Generator, node: tree.Unary) -> None:
     elif node.op == "~":
         g.code.alu_constant("^", 0, -1)
     else:
-        conversion.load_word(g, Place(0, 0), node.type)
+        reach.load_at(g, node, Place(0, 0))
 
 
 def truth(g: Generator, node: tree.Expr) -> None:
@@ -343,6 +343,7 @@ def _index(g: Generator, node: tree.Index) -> None:
         conversion.load_word(g, Place(0, 0), node.type)
         g.code.jump(done)
         g.code.at(outside)
+        complaints.complain(g, node.at, complaints.OUTSIDE)
         g.code.set(0, 0)
         g.code.at(done)
 
