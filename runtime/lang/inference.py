@@ -42,7 +42,7 @@ def _scratch(c: Checker, node: tree.Scratch) -> Type:
     if variable is None:
         return c.fail(node.at, f"Undefined or undeclared variable: {node.name}")
     node.variable = variable
-    if variable.type == UNKNOWN and c.final:
+    if variable.type == UNKNOWN and c.final and not c.errors:  # else what it was given is wrong already
         return c.fail(node.at, f"Could not resolve the type of this variable: {node.name}")
     return settled(variable.type)
 

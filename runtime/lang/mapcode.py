@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.lang import complaints, conversion, memory, tree
+from runtime.lang.c.padding import holes
 from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate, Int, Type
@@ -29,6 +30,8 @@ def key_of(g: Generator, shape: MapShape, key: tree.Expr) -> Place:
     place = g.storage.take(shape.key_size)
     with g.storage.scope():
         memory.write_stored(g, key, place, shape.key)
+        for begin, size in holes(shape.key):
+            memory.zero(g, place + begin, size)
     return place
 
 
