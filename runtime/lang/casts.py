@@ -237,6 +237,8 @@ def _may_be_array(node: tree.Cast, source: Type, target: Array) -> bool:
 
 
 def _why(source: Type, target: Type) -> str:
+    if isinstance(source, String) and not isinstance(target, Array):
+        return ""
     if isinstance(source, Array | String) and isinstance(target, Int | Array) and source.size != target.size:
         return f"they have {source.size} and {target.size} bytes"
     if isinstance(source, Int) and isinstance(target, Array) and target.count >= 0:

@@ -284,7 +284,7 @@ class Checker:
 
 def _fits(have: Type, new: Type) -> bool:
     """Tell whether a value may go to a variable whose type was written; integers are looked at by value."""
-    if {type(have), type(new)} <= {Int, type(BOOL)}:
+    if {type(have.plain), type(new.plain)} <= {Int, type(BOOL)}:
         return True
     return join(have, new) == have
 

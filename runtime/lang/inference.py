@@ -68,7 +68,11 @@ def _identifier(c: Checker, node: tree.Identifier) -> Type:
     if (constant := c.scope.constant(node.name, c.sources)) is not None:
         node.known = tree.Integer(node.at, constant[0], named=constant[1].resized(8))
         return c.expr(node.known)
-    return c.fail(node.at, f"Unknown identifier: '{node.name}'", near(node.name, BUILTINS))
+    return c.fail(
+        node.at,
+        f"Unknown identifier: '{node.name}'",
+        near(node.name, [*BUILTINS, *c.scope.constants, *c.scope.macros]),
+    )
 
 
 def _argument(c: Checker, node: tree.Identifier, number: int) -> Type:
@@ -107,7 +111,10 @@ def _builtin_call(c: Checker, node: tree.Call) -> Type:
         return c.fail(node.name_at, f"{node.name}() is not served", NOT_SERVED[node.name])
     if builtin is None:
         names = [*FUNCTIONS, *AGGREGATES, *BUILTINS]
-        return c.fail(node.name_at, f"Unknown function: '{node.name}'", near(node.name, names, "{}()"))
+        hint = "a C macro with parameters is not expanded: write macro NAME(…) { … }"
+        if node.name not in c.scope.parametric:
+            hint = near(node.name, names, "{}()")
+        return c.fail(node.name_at, f"Unknown function: '{node.name}'", hint)
     if arity := arity_error(node.name, len(node.args), 0, int(bool(builtin.modes or builtin.takes))):
         return c.fail(node.at, arity)
     if builtin.takes:

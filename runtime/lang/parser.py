@@ -249,9 +249,9 @@ class Parser(StatementParser):
                 break
         if end < 0:
             self.fail("expected '}'", (len(self.text), len(self.text)))
-        tail = re.compile(r"(?:\s*__attribute__\s*\(\([^()]*(?:\([^()]*\)[^()]*)*\)\))*\s*;?").match(
-            self.text, end
-        )
+        tail = re.compile(
+            r"(?:\s*__attribute__\s*\(\([^()]*(?:\((?:[^()]|\([^()]*\))*\)[^()]*)*\)\))*\s*;?"
+        ).match(self.text, end)
         end = tail.end() if tail else end
         self.tree.definitions.append(tree.Definition((start, end), self.text[start:end]))
         self.back(end)

@@ -486,6 +486,7 @@ def join(a: Type, b: Type) -> Type | None:
     """Least upper bound of two types, or None where there is none."""
     if UNKNOWN in (a, b) or a == b:
         return a if b == UNKNOWN else b
-    a, b = a.plain, b.plain
     rule = JOINS.get(type(a)) if type(a) is type(b) else None
+    if rule is None and (a.plain, b.plain) != (a, b):
+        return join(a.plain, b.plain)
     return rule(a, b) if rule else None

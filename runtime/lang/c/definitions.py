@@ -48,6 +48,7 @@ def read_definitions(source: Source, definitions: list[tree.Definition], around:
     except CError as error:
         _fail(source, definitions, error)
     scope.macros = {name: body for name, body in macros.items() if body is not None}
+    scope.parametric = frozenset(name for name, body in macros.items() if body is None)
     return scope
 
 

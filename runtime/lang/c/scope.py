@@ -35,6 +35,7 @@ class Scope:
     )  # with its alignment, 0: the type's own
     constants: dict[str, tuple[int, Enum]] = field(default_factory=dict)
     macros: dict[str, str] = field(default_factory=dict)  # without parameters
+    parametric: frozenset[str] = frozenset()  # macros with parameters
 
     def struct(self, tag: str, name: str) -> Struct:
         """The struct of a name, declared here if it is new: whoever defines it fills it in."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from runtime.lang.types import INT8, NONE, Array, Int, String, Type
+from runtime.lang.types import INT8, JOINS, NONE, Array, Int, String, Type, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,15 @@ class Enum(Int):
 
     def __str__(self) -> str:
         return f"enum {self.name}".rstrip()
+
+
+def _join_enums(a: Enum, b: Enum) -> Type | None:
+    if a.name == b.name and a.variants == b.variants:
+        return a if a.bytes >= b.bytes else b
+    return join(a.plain, b.plain)
+
+
+JOINS[Enum] = _join_enums
 
 
 @dataclass(frozen=True, slots=True)

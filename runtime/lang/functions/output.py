@@ -45,7 +45,7 @@ def check_printf(c: Checker, call: tree.Call) -> Type:
 
 def _is_small(node: tree.Expr) -> bool:
     """Tell whether a value of 64 bits never needs more than 32."""
-    return isinstance(node, tree.Integer) or (
+    return isinstance(node, tree.Integer | tree.SizeOf | tree.OffsetOf) or (
         isinstance(node, tree.Identifier | tree.Call) and node.name in SMALL
     )
 
