@@ -52,7 +52,8 @@ class Names:
         body = self.scope.macros[name]
         parsed = self._parsed(body, at) or self._constant(body, at)
         if parsed is None:
-            raise self.source.problem(at, f"unable to expand macro as an expression: {body[:BRIEF] or "it is empty"}")
+            shown = body[:BRIEF] or "it is empty"
+            raise self.source.problem(at, f"unable to expand macro as an expression: {shown}")
         return tree.rewrite(parsed, lambda inner: self._change(inner, (*inside, name), at))
 
     def _parsed(self, body: str, at: At) -> tree.Expr | None:
