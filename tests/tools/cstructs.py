@@ -13,15 +13,17 @@ HEAD = "enum colour { red, green = 7, blue };\n"
 
 
 class Structs:
-    """Writes structs; `paths` are the members of the last one whose offset can be asked for."""
+    """Writes structs; `scalars` are the integer members of the last one, bit-fields too."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.number = 0
+        self.scalars: list[str] = []
 
     def struct(self, index: int) -> tuple[str, list[str]]:
         """Text of `struct sN` and its members' paths."""
         paths: list[str] = []
+        self.scalars = []
         body = self._members("", paths, 0)
         return f"struct s{index} {{ {body} }}{self._tail()};\n", paths
 
@@ -50,7 +52,10 @@ class Structs:
             bits = 1 if base == "_Bool" else 8 * SIZES[base]
             width = self.random.randint(1, bits)
             form = self.random.randrange(8)
-            return f"{base} : {'0' if form == 1 else width};" if form < 2 else f"{base} {name} : {width};"
+            if form < 2:
+                return f"{base} : {'0' if form == 1 else width};"
+            self.scalars.append(prefix + name)
+            return f"{base} {name} : {width};"
         if kind < 5 and depth < 3:
             tag = self.random.choice(("struct", "union"))
             if self.random.randrange(3) == 0:
@@ -63,12 +68,31 @@ class Structs:
             return f"int (*{name})(long, char *);"
         base = self.random.choice(("enum colour", "float", "double", "long double", "void *", *INTEGERS))
         sizes = "".join(f"[{self.random.randint(1, 4)}]" for _ in range(self.random.choice((0, 0, 1, 2))))
+        if not sizes and base in INTEGERS and base != "_Bool":  # other bytes are no values of it
+            self.scalars.append(prefix + name)
         aligned = f" __attribute__((aligned({1 << self.random.randrange(5)})))" if kind == 6 else ""
         return f"{base} {name}{sizes}{aligned};"
 
 
 SIZES = {"char": 1, "signed char": 1, "unsigned char": 1, "short": 2, "unsigned short": 2, "int": 4,
          "unsigned": 4, "long": 8, "unsigned long": 8, "long long": 8, "_Bool": 1}  # fmt: skip
+
+
+PATTERN = bytes((i * 167 + 41) & 0xFF for i in range(8192))
+
+
+def values(text: str, asked: list[tuple[str, list[str]]], folder: Path, compiler: str) -> list[list[int]]:
+    """What members of each struct read from the pattern, by a C compiler."""
+    lines = [
+        f"{{ struct {name} *p = (void *)memory;"
+        + "".join(f'printf(" %lld", (long long)p->{path});' for path in paths)
+        + 'puts(""); }'
+        for name, paths in asked
+    ]
+    memory = (
+        f"static unsigned char memory[] __attribute__((aligned(64))) = {{{','.join(map(str, PATTERN))}}};\n"
+    )
+    return _run(text + memory, lines, folder, compiler)
 
 
 def compiled(text: str, asked: list[tuple[str, list[str]]], folder: Path, compiler: str) -> list[list[int]]:
@@ -79,6 +103,10 @@ def compiled(text: str, asked: list[tuple[str, list[str]]], folder: Path, compil
         + 'puts("");'
         for name, paths in asked
     ]
+    return _run(text, lines, folder, compiler)
+
+
+def _run(text: str, lines: list[str], folder: Path, compiler: str) -> list[list[int]]:
     source, program = folder / "layout.c", folder / "layout"
     source.write_text(
         "#include <stdio.h>\n#include <stddef.h>\n" + text + "int main(void){" + "\n".join(lines) + "}\n"
