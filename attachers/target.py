@@ -76,6 +76,7 @@ class Target:
     state: int = 0
     head: bytes = b""
     follow: bool = False  # its fork children are traced as well
+    fresh: bool = False  # nothing but its loader has run, and it waits for us
     unrelocated: set[int] = field(default_factory=set)  # starts of modules whose code cannot be called yet
     postponed: set[int] = field(default_factory=set)  # of these: modules with IFUNCs that a probe means
     late: set[int] = field(default_factory=set)  # modules of which only IFUNCs are meant: the rest is probed

@@ -41,6 +41,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -l name -x -d 'All ow
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l probe-filter -x -d 'Only places whose full name matches.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l set -x -d 'A named parameter, which getopt reads.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l info -d 'What works on this machine, as doctor.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l help-script -x -d 'What a ready script does; without a known name, all of them.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l follow -l no-follow -d 'Also what the target forks and becomes. [default: for a launched one]'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l pending -l no-pending -d 'Probes wait for libraries not loaded yet. [default: in a launched program]'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l wait-dlopen -x -d 'How long a thread that loads a library waits for its probes.'

@@ -29,7 +29,7 @@ def enter(tracee: Tracee, session: Session, wait_ms: int, *, follow: bool) -> Ta
     visitor = Visitor(tracee.pid, held=tracee)
     try:
         check_native(tracee)
-        target = Target(tracee.pid, visitor, process_start(tracee.pid), follow=follow)
+        target = Target(tracee.pid, visitor, process_start(tracee.pid), follow=follow, fresh=True)
         target.refresh()
         target.map_session(session)
         dynamic = watch_loads(target, session, wait_ms, starting=True)

@@ -1,8 +1,9 @@
 """The site of a probe at a marker's nop: one byte that does nothing, too short for any jump.
 
 A nop has no effect, so its neighbours serve as well: the instruction behind it, reached with the same state
-where nothing else jumps to it; or the instructions before it, which the thunk runs first. Where both fail two
-instructions would have to be overwritten at once, which is not done while threads run.
+where nothing else jumps to it; or the instructions before it, which the thunk runs first. Where both fail
+several instructions are overwritten at once, but only in a program that has not run yet: later, a thread
+could be standing between them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
+from attachers.patch.assemble import JUMP
 from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.function import Function
 from attachers.patch.holes import Holes
 from attachers.patch.plan import Probe
 from attachers.patch.site import Place, choose_exit, fitting
+from runtime.agent.protocol import SiteKind
 from runtime.ebpf.context import ARGUMENT_REGISTERS
 from runtime.errors import AttachProblem
 from runtime.symbols.elf import ElfFile
@@ -33,9 +36,15 @@ Read = Callable[[int, int], bytes]
 
 
 def choose_nop(
-    function: Function, probe: Probe, holes: Holes, sites: tuple[set[int], set[int]], read: Read
+    function: Function,
+    probe: Probe,
+    holes: Holes,
+    sites: tuple[set[int], set[int]],
+    read: Read,
+    *,
+    fresh: bool = False,
 ) -> Place:
-    """Return the site for a probe at the nop `probe.at`.
+    """Return the site for a probe at the nop `probe.at`. `fresh`: the program has not run yet.
 
     `sites`: where thunks run their programs first, and where they run them behind the displaced
     instructions; one site cannot do both. `read(address, size)` gives code as the program came with it.
@@ -53,11 +62,14 @@ def choose_nop(
     if place is None:
         holes.barred = early
         place = _at_return(function, index, holes, landings) or _before(function, index, holes, landings)
+    if place is None and fresh:
+        place = _together(function, index, landings, early | late)
     if place is None:
         raise AttachProblem(
             f"no room for a jump at {_name(probe)} in {function.name or 'a function without a name'}",
             errno=28,
-            hint="its nop is one byte long and its neighbours have no room: probe the function instead",
+            hint="its nop is one byte long and its neighbours have no room:"
+            " launch the program instead, or probe the function",
         )
     return place
 
@@ -105,6 +117,26 @@ def _filled(insn: Instruction) -> str:
     if insn.base not in FILLS or (insn.base == "xor" and left != right):
         return ""
     return REGISTERS[left][0] if left in REGISTERS and left not in ("rsp", "esp", "sp", "spl") else ""
+
+
+def _together(function: Function, index: int, landings: _Landings, sites: set[int]) -> Place | None:
+    """Return the nop with as many instructions behind it as a jump takes, if nothing leads between them."""
+    first = function.instructions[index]
+    moved = [first]
+    for following in function.instructions[index + 1 : index + JUMP]:
+        if moved[-1].end - first.address >= JUMP or landings.has(following.address):
+            break
+        moved.append(following)
+    width = moved[-1].end - first.address
+    if width < JUMP or first.address % 64 == 63 or not all(map(_may_move, moved)):
+        return None
+    if any(first.address <= site < first.address + width for site in sites):
+        return None
+    return Place(SiteKind.NEAR5, first.address, 0, tuple(moved))
+
+
+def _may_move(insn: Instruction) -> bool:
+    return can_displace(insn) and insn.falls_through and insn.base not in ("call", "syscall")
 
 
 def _at_return(function: Function, index: int, holes: Holes, landings: _Landings) -> Place | None:

@@ -19,12 +19,12 @@ from attachers.patch.hooked import is_back, is_hooked
 from attachers.patch.kept import Outcome
 from attachers.patch.nops import choose_nop
 from attachers.patch.plan import DECIDES, EXIT, HOOK_LINK, AttachPlan, Probe, When
-from attachers.patch.site import choose_at, choose_entry, choose_exit
+from attachers.patch.site import Place, choose_at, choose_entry, choose_exit
 from attachers.patch.spot import Spot
 from attachers.patch.thunk import KEPT, Moment
 from attachers.patch.write import Writer
 from attachers.target import Target
-from runtime.agent.protocol import SiteState
+from runtime.agent.protocol import SiteKind, SiteState
 from runtime.errors import AttachProblem
 from runtime.shm.session import Session
 from runtime.symbols.functions import bodies_in
@@ -61,8 +61,9 @@ class Planner:
 
     def __post_init__(self) -> None:
         armed = [s for s in self.target.sites if s.state == SiteState.ARMED]
-        self._exit_sites = {s.at for s in armed if s.flags & EXIT}
-        self._entry_sites = {s.at for s in armed if not s.flags & EXIT}
+        between = {s.at + n for s in armed if s.kind == SiteKind.NEAR5 for n in range(1, 5)}
+        self._exit_sites = between | {s.at for s in armed if s.flags & EXIT}
+        self._entry_sites = between | {s.at for s in armed if not s.flags & EXIT}
         self._armed_exits = sorted(self._exit_sites)
         self._deciding = sorted(s.at for s in armed if s.flags & DECIDES)
 
@@ -116,7 +117,11 @@ class Planner:
             if ours
             else tuple(sorted((s.at - module.bias, s.hole and s.hole - module.bias) for s in sites))
         )
-        key = "" if in_use else kept.key_of(module, probes, (self.swap, beside), self.target.code_at)
+        key = (
+            ""
+            if in_use
+            else kept.key_of(module, probes, (self.swap, beside, self.target.fresh), self.target.code_at)
+        )
         known = kept.load(key, probes, module.bias, self.target.code_at) if key else None
         if known is not None and not self._are_taken(known):
             return known
@@ -178,11 +183,20 @@ class Planner:
             return [Spot(probe, choose_at(function, probe.at, holes), moment)]
         if probe.when is When.MARKER:
             sites = (self._entry_sites, self._exit_sites)
-            place = choose_nop(function, probe, holes, sites, self.target.code_at)
+            fresh = self.target.fresh
+            place = choose_nop(function, probe, holes, sites, self.target.code_at, fresh=fresh)
+            self._close(place)
             return [Spot(probe, place, Moment.INSIDE)]
         if probe.when.decides:
             return [_decision(probe, function, holes)]
         return self._choose_return(probe, function, holes)
+
+    def _close(self, place: Place) -> None:
+        """Let no other site be between instructions that are overwritten together."""
+        between = {i.address for i in place.displaced[1:] if i.address < place.address + place.width}
+        if not place.is_late:
+            self._entry_sites |= between
+            self._exit_sites |= between
 
     def _not_entered(self, function: Function) -> set[int]:
         """Return where no entry goes: exits' sites, and what their thunks do in place of the code there."""

@@ -10,13 +10,20 @@ from bpftime_cli.app import SETTINGS
 from bpftime_cli.commands.tracewords import IncludeFiles, IncludeFolders
 from bpftime_cli.commands.words import Format, check_format
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="eBPF object, C source or script.")]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="eBPF object, C source, script, or name of a ready script.")
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PARAM]...", help="Parameters of a script.", show_default=False),
+]
 
 EXAMPLES = """Parse, relocate and verify an object or a script without loading it.
 
 \b
 bpftime check count.bpf.o
 bpftime check script.bt -f json
+bpftime check funccount libc.so.6 malloc
 """
 
 
@@ -27,6 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def check(
     file: File,
+    params: Params = None,
     form: Format = "text",
     include_folders: IncludeFolders = None,
     include_files: IncludeFiles = None,
@@ -38,4 +46,4 @@ def check(
 
     check_format(form)
     headers = Headers(tuple(include_folders or ()), tuple(include_files or ()))
-    return carry_out(file, form, Console(standard_output()), headers)
+    return carry_out(file, tuple(params or ()), form, Console(standard_output()), headers)

@@ -18,6 +18,7 @@ from bpftime_cli.commands.tracewords import (
     Clear,
     DryRun,
     FailOn,
+    HelpScript,
     IncludeFiles,
     IncludeFolders,
     Info,
@@ -107,6 +108,7 @@ def trace(
     probe_filter: ProbeFilter = "",
     named: Set = None,
     info: Info = False,
+    help_script: HelpScript = "",
     follow: Follow = None,
     pending: Pending = None,
     wait_dlopen: WaitDlopen = "100ms",
@@ -189,7 +191,9 @@ def _program(texts: list[str], arguments: list[str]) -> tuple[str, str, list[str
         UsageProblem: there is none.
         Problem: the file cannot be read.
     """
+    from bpftime_cli import scripts
     from runtime.errors import Problem, UsageProblem
+    from runtime.lang.suggest import near
 
     if texts:
         return "\n".join(texts), "stdin", arguments
@@ -198,12 +202,13 @@ def _program(texts: list[str], arguments: list[str]) -> tuple[str, str, list[str
     name, *params = arguments
     if name == "-":
         return sys.stdin.read(), "stdin", params
+    path = Path(name)
     try:
-        return Path(name).read_text(errors="surrogateescape"), name, params
+        ready = None if path.exists() else scripts.find(name)
+        return (ready or path).read_text(errors="surrogateescape"), ready.name if ready else name, params
     except OSError as error:
-        raise Problem(
-            f"failed to open file '{name}': {error.strerror}", hint="give a script file, or text with -e"
-        ) from None
+        hint = near(name, scripts.names()) or "give a script file, or text with -e"
+        raise Problem(f"failed to open file '{name}': {error.strerror}", hint=hint) from None
     except ValueError:
         raise Problem(f"failed to open file '{name!r}'", hint="give a script file, or text with -e") from None
 

@@ -15,6 +15,20 @@ def show_info(wanted: bool) -> None:
         raise typer.Exit(doctor())
 
 
+def show_script(name: str) -> None:
+    """Print what a ready script says of itself, or one line for each of all, and end."""
+    if not name:
+        return
+    from bpftime_cli import scripts  # lazy: rarely asked
+
+    if scripts.find(name) is not None:
+        typer.echo(scripts.page(name), nl=False)
+        raise typer.Exit
+    for known in scripts.names():
+        typer.echo(f"{known:16} {scripts.page(known).splitlines()[0]}")
+    raise typer.Exit(0 if name == "all" else 1)
+
+
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -74,6 +88,17 @@ Info = Annotated[
         "--info",
         help="What works on this machine, as doctor.",
         callback=show_info,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+HelpScript = Annotated[
+    str,
+    typer.Option(
+        "--help-script",
+        metavar="NAME",
+        help="What a ready script does; without a known name, all of them.",
+        callback=show_script,
         is_eager=True,
         show_default=False,
     ),

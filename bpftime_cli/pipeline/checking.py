@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bpftime_cli import scripts
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import Headers, surroundings
@@ -40,15 +41,17 @@ class Verdict:
     is_loaded: bool = True
 
 
-def check(file: str, form: str, console: Console, headers: Headers) -> int:
+def check(file: str, params: tuple[str, ...], form: str, console: Console, headers: Headers) -> int:
     """Print a verdict for each program; returns 1 when the file would be refused.
+
+    `params`: those of a script; one that is not given stands for anything in the name of a probe.
 
     Raises:
         Problem: the file cannot be read as an object or a script.
     """
     verdicts = [
         _verdict(program, programs)
-        for programs in [_programs_of(file, headers)]
+        for programs in [_programs_of(file, params, headers)]
         for program in programs.object.programs
     ]
     if form == "json":
@@ -71,22 +74,25 @@ def check(file: str, form: str, console: Console, headers: Headers) -> int:
     return 1 if refused else 0
 
 
-def _programs_of(file: str, headers: Headers) -> LoadedPrograms:
-    if file.endswith(".bt"):
+def _programs_of(file: str, params: tuple[str, ...], headers: Headers) -> LoadedPrograms:
+    ready = None if Path(file).exists() else scripts.find(file)
+    if ready or file.endswith(scripts.SUFFIX):
         from runtime.lang import Options, compile_script  # lazy: only for scripts
 
         try:
-            text = Path(file).read_text(errors="surrogateescape")
+            text = (ready or Path(file)).read_text(errors="surrogateescape")
         except (OSError, ValueError) as error:
             raise Problem(
                 f"failed to open file '{file}': {getattr(error, 'strerror', None) or 'not a file name'}",
                 hint="give a script or an object",
             ) from None
         options = Options(
+            params=params,
             environment=dict(os.environ),
             unsafe=True,
             around=surroundings(headers, os.environ),
             debug=ScriptDebug(),
+            anything=True,
         )
         return LoadedPrograms(compile_script(text, file, options).object)
     return LoadedPrograms(load(read_object(file), file))

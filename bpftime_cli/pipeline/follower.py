@@ -135,6 +135,7 @@ class Follower:
             forget_unloaded(traced)
             self._probe_loaded(traced)
         finally:
+            traced.target.fresh = False
             if isinstance(traced.target.channel, Visitor):
                 traced.target.channel.let_go()
 

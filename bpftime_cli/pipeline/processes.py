@@ -217,6 +217,7 @@ class Processes:
 
     def let_go(self, traced: Traced) -> None:
         """Let a process run on that waits for us, at its start or in its loader."""
+        traced.target.fresh = False
         if isinstance(traced.target.channel, Visitor):
             traced.target.channel.let_go()
         if traced.knock is not None:

@@ -221,7 +221,7 @@ _ROWS = (
 
 HELPERS: dict[int, Helper] = {row.id: row for row in _ROWS}
 FRAME, LOG2, AGG_MAX, ZERO, COPY, STRING_COMPARE, CELLS_SUM, SESSION_START = range(100000, 100008)
-ENTRY_ARG, CALL_NS = 100008, 100009
+ENTRY_ARG, CALL_NS, MAP_ITERATE = 100008, 100009, 100010
 POISON = 0xBAD2310  # call that stands for a CO-RE relocation without a target (libbpf's number)
 
 

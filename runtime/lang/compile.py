@@ -34,6 +34,7 @@ from runtime.maps.spec import MapKind, MapSpec
 
 RING_BYTES = 64 << 20
 PAGE = 4096
+MOST_PARAMETERS = 9  # that a check makes up for the names of probes
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
 DEPTH = 20000  # Python frames for the deepest tree that the parser lets pass
 MAP_KINDS = {
@@ -75,10 +76,11 @@ def _compile(source: Source, options: Options) -> Script:
     scope = read_definitions(source, script.definitions, options.around)
     Names(source, scope).expand(script)
     _expand(source, script)
+    anything = ("*",) * MOST_PARAMETERS if options.anything else ()
     bodies, missing = read_bodies(
         source,
         script,
-        parameters.positional,
+        parameters.positional + anything,
         options.debug,
         named=options.pid,
         missing=config.text("missing_probes"),

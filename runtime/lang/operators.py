@@ -69,11 +69,19 @@ def _combined(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -> 
     return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")
 
 
+def _is_difference(node: tree.Node) -> bool:
+    """Tell whether a dividend is the difference of two unsigned numbers, as times are."""
+    left = node.left if isinstance(node, tree.Binary) else None
+    if not isinstance(left, tree.Binary) or left.op != "-":
+        return False
+    return all(isinstance(side.type, Int) and not side.type.signed for side in (left.left, left.right))
+
+
 def _arithmetic(c: Checker, node: tree.Node, op: str, left: Int, right: Int) -> Type:
     if op in ("<<", ">>"):
         return Int(8, left.signed)
     signed = is_signed(left, right)
-    if op in "/%" and signed and not (left.flexible and right.flexible):
+    if op in "/%" and signed and not (left.flexible and right.flexible) and not _is_difference(node):
         c.warn(
             node.at,
             f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence"

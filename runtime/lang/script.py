@@ -27,7 +27,8 @@ class Options:
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     `around`: what C definitions find around the script. `observe` is called with the trees of a stage: parse,
-    ast (expanded and folded), types. `debug`: what probes' programs say of themselves.
+    ast (expanded and folded), types. `debug`: what probes' programs say of themselves. `anything`: in the name
+    of a probe, a parameter that is not given is a wildcard.
     """
 
     params: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Options:
     child: bool = False
     around: Surroundings = field(default_factory=Surroundings)
     observe: Callable[[str, Sequence[tree.Node]], None] = lambda _stage, _nodes: None
+    anything: bool = False
     inode: Callable[[str], int] = lambda _path: 0
     debug: Debug | None = None
 

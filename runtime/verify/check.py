@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from runtime.ebpf.object import Program
-from runtime.helpers.table import HELPERS, Helper
+from runtime.helpers.table import HELPERS, MAP_ITERATE, Helper
 from runtime.maps.spec import MapSpec
 from runtime.verify import loops
 from runtime.verify.analysis import Analysis
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime.btf import Btf
 
 FEW_LOOPS = 1 << 16  # runs of a callback that need no fuel
+HEAD = 8  # instructions from the head of a loop over a map to its step
 
 
 def verify(
@@ -46,10 +47,17 @@ def verify(
     return _result(a, helpers or {})
 
 
+def _walks_map(a: Analysis, pc: int) -> bool:
+    """Tell whether a loop that goes back at `pc` begins with a step over a map, which has an end."""
+    start = min(a.flow.next[pc])
+    steps = (at for at, call in a.facts.calls.items() if call.helper == MAP_ITERATE)
+    return any(0 <= at - start <= HEAD for at in steps)
+
+
 def _result(a: Analysis, helpers: Mapping[int, Helper]) -> Verified:
     facts = a.facts
     fuel = loops.unproven(_reached(a), facts.ranges) & facts.visited
-    for pc in sorted(fuel):
+    for pc in sorted(pc for pc in fuel if not _walks_map(a, pc)):
         text = f"loop bound not known; limited to {loops.MAX_ROUNDS} iterations per run"
         facts.warnings.setdefault(pc, f"{a.span(pc) or f'insn {pc}'}: {text}")
     loop_calls = {pc: call for pc, call in facts.calls.items() if call.helper == LOOP}
