@@ -33,7 +33,7 @@ def lhist(counts: Sequence[int], low: int, high: int, step: int) -> Histogram:
         if index == last:
             return Bucket(start, None, f"[{_step_label(start, step)}, ...)", counts[index])
         label = f"[{_step_label(start, step)}, {_step_label(start + step, step)})"
-        return Bucket(start, start + step - 1, f"[{start}]" if step == 1 else label, counts[index])
+        return Bucket(start, start + step - 1, label, counts[index])
 
     return Histogram(tuple(bucket(index) for index in _filled(counts)))
 

@@ -8,52 +8,28 @@ import signal
 import subprocess
 import tempfile
 import time
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.tools.target import build
-from tests.tools.tracing import Running, Tracer
+from tests.tools.tracing import BPFTIME, Running, Tracer
 
 # A copy of its own: the kernel's probes belong to the file and show in every process that runs it.
 FOLDER = tempfile.TemporaryDirectory(prefix="bpftime-")
 PLAIN = str(shutil.copy(build("plain"), FOLDER.name))
 # Its reader of arguments knows no floats and no byte registers, so it gets a program of markers that it knows.
 MARKED = str(shutil.copy(build("marked"), FOLDER.name))
-SCRIPTS = {
-    "count": "uprobe:PLAIN:add { @ = count(); }",
-    "count of returns": "uretprobe:PLAIN:add { @ = count(); }",
-    "keys": "uprobe:PLAIN:six { @[arg0, arg1] = count(); }",
-    "text keys": 'uprobe:PLAIN:name_of { @[str(arg0), 1] = count(); }',
-    "arguments": 'uprobe:PLAIN:six { printf("%ld %ld %ld %ld %ld %ld\\n", arg0, arg1, arg2, arg3, arg4, arg5); }',
-    "retval": 'uretprobe:PLAIN:six { printf("%ld\\n", retval); }',
-    "negative": 'uretprobe:PLAIN:negative { printf("%d\\n", (int32)retval); }',
-    "narrow": 'uretprobe:PLAIN:narrow { printf("%d\\n", (uint8)retval); }',
-    "hist": "uprobe:PLAIN:outer { @ = hist(arg0); }",
-    "lhist": "uprobe:PLAIN:outer { @ = lhist(arg0, 0, 40, 5); }",
-    "sum min max avg": "uprobe:PLAIN:outer { @s = sum(arg0); @i = min(arg0); @x = max(arg0); @a = avg(arg0); }",
-    "predicate": "uprobe:PLAIN:add /arg1 == 10 && arg0 % 3 == 1/ { @ = count(); }",
-    "if and else": 'uprobe:PLAIN:outer { if (arg0 > 10) { @big = count(); } else { @small = count(); } }',
-    "ternary": 'uprobe:PLAIN:outer { @[arg0 > 10 ? 1 : 0] = count(); }',
-    "unroll": "uprobe:PLAIN:outer { $x = arg0; unroll(3) { $x = $x * 2; } @ = sum($x); }",
-    "while": "uprobe:PLAIN:outer { $i = 0; while ($i < 3) { @ = sum($i); $i++; } }",
-    "strings": 'uprobe:PLAIN:name_of { printf("[%s] [%10s] [%-6s]\\n", str(arg0), str(arg0), str(arg0)); }',
-    "formats": 'uprobe:PLAIN:outer { printf("%x %X %5ld %-5ld| %05ld %lx\\n", arg0, arg0, arg0, arg0, arg0, arg0 << 33); }',
-    "shifts and bits": 'uprobe:PLAIN:outer { printf("%ld %ld %ld %ld\\n", arg0 << 2, arg0 & 6, arg0 | 8, arg0 ^ 5); }',
-    "begin and end": 'BEGIN { printf("b\\n"); @ = 5; } uprobe:PLAIN:outer { @++; } END { printf("e\\n"); }',
-    "delete and clear": "uprobe:PLAIN:outer { @[arg0] = arg0; if (arg0 == 7) { delete(@[3]); } @n = count(); }",
-    "print with top": "uprobe:PLAIN:outer { @[arg0] = count(); @[1] = count(); } END { print(@, 1); clear(@); }",
-    "wildcard": "uprobe:PLAIN:n* { @[func] = count(); }",
-    "comm and pid": 'uprobe:PLAIN:outer { @[comm] = count(); @p = count(); }',
-    "latency pairs": "uprobe:PLAIN:outer { @s[tid] = nsecs; } uretprobe:PLAIN:outer /@s[tid]/ { @n = count(); delete(@s[tid]); }",
-    "several points": "uprobe:PLAIN:add, uprobe:PLAIN:outer, uretprobe:PLAIN:six { @ = count(); }",
-    "markers": 'usdt:MARKED:app:turn { printf("%ld %ld %s\\n", arg0, arg1, str(arg2)); }',
-    "markers by name alone": "usdt:MARKED:spread { @[arg1] = sum(arg0); }",
-    "markers with a counter": "usdt:MARKED:app:guarded { @ = count(); @last = max(arg0); }",
-    "markers by wildcard": "usdt:MARKED:app:s* { @ = count(); }",
-    "nested": 'uprobe:PLAIN:outer { printf("("); } uprobe:PLAIN:add { printf("a"); } uretprobe:PLAIN:outer { printf(")\\n"); }',
-}  # fmt: skip
+FOLDER_OF_CASES = Path(__file__).parent.parent / "cases" / "bpftrace"
+
+
+def cases(name: str) -> list:
+    return [
+        pytest.param(case, id=case["name"])
+        for case in tomllib.loads((FOLDER_OF_CASES / f"{name}.toml").read_text())["case"]
+    ]
 
 
 @cache
@@ -117,12 +93,31 @@ def ours(script: str) -> str:
     return ended.out
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_same_output(name: str) -> None:
+def lines(text: str) -> list[str]:
+    """Lines without what the two print differently by design: blank lines, blanks behind a histogram's name."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("case", cases("targets"))
+def test_same_output_about_a_program(case: dict) -> None:
     if reason():
         pytest.skip(reason())
-    script = SCRIPTS[name].replace("PLAIN", PLAIN).replace("MARKED", MARKED)
-    want, got = (
-        sorted(line.rstrip() for line in text(script).splitlines() if line.strip()) for text in (theirs, ours)
+    script = case["program"].replace("PLAIN", PLAIN).replace("MARKED", MARKED)
+    assert sorted(lines(ours(script))) == sorted(lines(theirs(script)))
+
+
+@pytest.mark.parametrize("case", cases("begin"))
+def test_same_output_of_the_tracer(case: dict) -> None:
+    if reason():
+        pytest.skip(reason())
+    words = ("-q", "--unsafe", "-e", case["program"], *case.get("params", ()))
+    us, them = (
+        subprocess.run([*argv, *words], capture_output=True, timeout=60, check=False)
+        for argv in ((*BPFTIME, "trace", "--no-warnings"), ("bpftrace",))
     )
-    assert got == want
+    assert us.returncode == 0, us.stderr
+    if "differs" in case:
+        assert us.stdout.decode() == case["ours"]
+        assert lines(them.stdout.decode()) != lines(us.stdout.decode()), "the difference is gone"
+    else:
+        assert lines(us.stdout.decode()) == lines(them.stdout.decode())

@@ -146,7 +146,7 @@ def clear_behind(g: Generator, room: Place, most: int) -> None:
 def _check_buf(c: Checker, call: tree.Call) -> Type:
     most = max(4, c.config.number("max_strlen") - 4)
     kind = c.value(call.args[0])
-    own = kind.size if isinstance(kind, Array) else 0
+    own = kind.size if isinstance(kind, Array | String) else 0
     if not own and not check_address(c, call, call.args[0]):
         return UNKNOWN
     if len(call.args) == 1:
