@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from bpftime_cli.pipeline.patterns import files_of
 from runtime.dwarf.parameters import parameters_of
 from runtime.dwarf.types import DwarfTypes, types_of
 from runtime.ebpf.context import FUNCTION_ARGUMENTS
-from runtime.errors import AttachProblem, Problem, UsageProblem
+from runtime.errors import AttachProblem, ObjectProblem, Problem, UsageProblem
 from runtime.lang.c.types import Enum
 from runtime.lang.debug import Parts
 from runtime.lang.fields import ContextField
@@ -19,21 +23,23 @@ from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, find
 
 Found = tuple[Parts, dict[str, ContextField]]
+Named = tuple[str, ElfFile]  # a file by the name that the user sees
 HINT = "compile it with -g, give its debug info a place that gdb looks at, or use arg0, arg1, …"
 
 
 @dataclass(slots=True)
 class ScriptDebug:
-    """Debug info for one trace of some processes, or of one that is launched."""
+    """Debug info for one trace of some processes, or of one that is launched (`command`)."""
 
     pids: tuple[int, ...] = ()
+    command: tuple[str, ...] = ()
     _sources: dict[str, FileTypes] = field(default_factory=dict)
 
     def types(self, parts: Parts) -> FileTypes:
         """The types of the file that an attach point names; nothing is read before one is asked for."""
         binary = _binary(parts)
         if binary not in self._sources:
-            self._sources[binary] = FileTypes(binary, self.pids)
+            self._sources[binary] = FileTypes(partial(self._files, binary))
         return self._sources[binary]
 
     def functions(self, parts: Parts) -> list[Found]:
@@ -43,7 +49,7 @@ class ScriptDebug:
             Problem: the file has no debug info, or none of the functions is in it.
         """
         binary, text = _binary(parts), _function(parts)
-        files = files_of(binary, self.pids)
+        files = self._files(binary)
         found = [one for path, elf in files for one in _in_file(path, elf, text)]
         if not found:
             shown = files[0][0] if len(files) == 1 else binary
@@ -51,6 +57,18 @@ class ScriptDebug:
             raise Problem(f"no debuginfo found for {shown}" + (f":{text}" if has_info else ""), hint=HINT)
         fields = found[0][1]
         return [(parts, fields)] if all(other == fields for _, other in found) else found
+
+    def _files(self, binary: str) -> list[Named]:
+        """The files that the binary part of a probe means.
+
+        Raises:
+            AttachProblem: there is none.
+            UsageProblem: a wildcard without a process.
+        """
+        path = shutil.which(self.command[0]) if self.command and not self.pids else None
+        if path is not None and binary in ("*", Path(path).name):
+            return [(path, ElfFile(path))]
+        return files_of(binary, self.pids)
 
 
 def _binary(parts: Parts) -> str:
@@ -98,8 +116,7 @@ def _fields(types: DwarfTypes, point: FunctionPoint) -> dict[str, ContextField] 
 class FileTypes:
     """The types of the files that the binary part of a probe means, read when the first is asked for."""
 
-    binary: str
-    pids: tuple[int, ...]
+    files: Callable[[], list[Named]]
     _types: list[DwarfTypes] | None = None
 
     def tagged(self, tag: str, name: str) -> Type | None:
@@ -117,9 +134,8 @@ class FileTypes:
     def _read(self) -> list[DwarfTypes]:
         if self._types is None:
             try:
-                files = files_of(self.binary, self.pids)
-                found = [types_of(elf.path) for _, elf in files]
-            except (AttachProblem, UsageProblem):  # attaching says what is wrong with the name
+                found = [types_of(elf.path) for _, elf in self.files()]
+            except (AttachProblem, UsageProblem, ObjectProblem):  # attaching says what is wrong with the name
                 found = []
             self._types = [types for types in found if types is not None]
         return self._types

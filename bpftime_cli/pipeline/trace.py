@@ -103,7 +103,7 @@ class Trace:
             checks=self.config.checks,
             child=bool(self.config.command),
             around=surroundings(self.config.headers, os.environ),
-            debug=ScriptDebug(self.config.pids),
+            debug=ScriptDebug(self.config.pids, self.config.command),
             observe=trees.note,
             inode=_inode,
         )

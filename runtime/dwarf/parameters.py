@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime.dwarf.info import PARAMETER, DebugInfo
-from runtime.dwarf.types import TYPE, DwarfTypes
+from runtime.dwarf.info import CLASS, PARAMETER, STRUCTURE, SUBPROGRAM, TYPEDEF, UNION, DebugInfo
+from runtime.dwarf.types import CONST, EXTERNAL, INHERITANCE, MEMBER, REFERENCE, RVALUE, TYPE, DwarfTypes
 from runtime.dwarf.units import LANGUAGE, NAME, Entry
 from runtime.lang.c.types import Opaque, Struct
 from runtime.lang.types import VOID, Array, Bool, Int, Pointer, String, Type
 
 ABSTRACT_ORIGIN, SPECIFICATION, CALLING, VARIABLE_PARAMETER = 0x31, 0x47, 0x36, 0x4B
+ARTIFICIAL, VIRTUALITY, DEFAULTED = 0x34, 0x4C, 0x8B
+CLASSES = (STRUCTURE, CLASS, UNION)
+MAX_DEPTH = 8  # parts of parts of a class
 BY_REFERENCE = 4  # DW_CC_pass_by_reference
 GO = 0x16
 REGISTERS, GO_REGISTERS = 6, 9
@@ -157,8 +160,44 @@ def _by_reference(types: DwarfTypes, target: Entry) -> bool:
             return False
         if CALLING in entry.attributes:
             return entry.number(CALLING) == BY_REFERENCE
+        if entry.tag in CLASSES:
+            return _is_copied_by_code(types, entry, 0)
         entry = types.target(entry)
     return False
+
+
+def _is_copied_by_code(types: DwarfTypes, entry: Entry, depth: int) -> bool:
+    """Whether a class has, itself or in a part, a destructor or a way to be copied that somebody wrote."""
+    if depth > MAX_DEPTH:
+        return False
+    for child in entry.unit.children(entry):
+        if child.tag == SUBPROGRAM and (child.number(VIRTUALITY) or _copies(types, entry, child)):
+            return True
+        if child.tag in (MEMBER, INHERITANCE) and not child.number(EXTERNAL):
+            inner = types.target(child)
+            while inner is not None and inner.tag in (TYPEDEF, CONST):
+                inner = types.target(inner)
+            if inner is not None and inner.tag in CLASSES and _is_copied_by_code(types, inner, depth + 1):
+                return True
+    return False
+
+
+def _copies(types: DwarfTypes, owner: Entry, method: Entry) -> bool:
+    """Whether a method is a destructor, or a constructor from another object, that somebody wrote."""
+    if method.number(DEFAULTED) == 1 or method.number(ARTIFICIAL):
+        return False
+    if method.text().startswith("~"):
+        return True
+    given = [child for child in method.unit.children(method) if child.tag == PARAMETER]
+    if method.text() != owner.text() or len(given) != 2:
+        return False
+    reference = types.target(given[1])
+    if reference is None or reference.tag not in (REFERENCE, RVALUE):
+        return False
+    target = types.target(reference)
+    while target is not None and target.tag == CONST:
+        target = types.target(target)
+    return target is not None and target.at == owner.at
 
 
 def _is_in_memory(types: DwarfTypes, target: Entry) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from runtime.dwarf import forms
 from runtime.dwarf.info import (
@@ -22,6 +22,7 @@ from runtime.dwarf.info import (
 )
 from runtime.dwarf.units import Entry
 from runtime.lang.c.types import FUNCTION, Body, Enum, Field, Opaque, Struct, member_type
+from runtime.lang.code import signed64
 from runtime.lang.types import BOOL, VOID, Array, Int, Pointer, Type
 
 # Attributes
@@ -58,7 +59,7 @@ class DwarfTypes:
         """A struct, union or enum."""
         if (tag, name) not in self._tagged:
             entry = next(self.info.named(name, NAMED_BY[tag]), None)
-            self._tagged[tag, name] = self.of(entry) if entry is not None else None
+            self._tagged[tag, name] = self._checked(entry)
         return self._tagged[tag, name]
 
     def typedef(self, name: str) -> Type | None:
@@ -66,13 +67,13 @@ class DwarfTypes:
         if name not in self._typedefs:
             tags = frozenset((TYPEDEF, BASE_TYPE, CLASS))
             entry = next(self.info.named(name, tags), None)
-            self._typedefs[name] = self.of(entry) if entry is not None else None
+            self._typedefs[name] = self._checked(entry)
         return self._typedefs[name]
 
     def constant(self, name: str) -> tuple[int, Enum] | None:
         """An enumerator."""
         for entry in self.info.enumerations_with(name):
-            kind = self.of(entry)
+            kind = self._checked(entry)
             if isinstance(kind, Enum):
                 value = next((number for variant, number in kind.variants if variant == name), None)
                 if value is not None:
@@ -80,6 +81,9 @@ class DwarfTypes:
         return None
 
     # By entry
+
+    def _checked(self, entry: Entry | None) -> Type | None:
+        return self.info.guarded(partial(self.of, entry)) if entry is not None else None
 
     def of(self, entry: Entry | None, depth: int = 0) -> Type:
         """The type that an entry describes; `void` for none."""
@@ -141,7 +145,7 @@ class DwarfTypes:
         tag = "union" if entry.tag == UNION else "struct"
         name = entry.text()
         fill = self._fill_elsewhere if entry.number(DECLARATION) else self._fill
-        body = Body(lambda body: fill(entry, body))
+        body = Body(lambda body: self.info.guarded(partial(fill, entry, body)))
         origin = self.info.path if name else f"{self.info.path}@{entry.at}"
         return Struct(tag, name, origin, body)
 
@@ -154,7 +158,7 @@ class DwarfTypes:
     def _fill(self, entry: Entry, body: Body) -> None:
         fields: list[Field] = []
         align = 1
-        for child in self.info.guarded(lambda: list(entry.unit.children(entry))):
+        for child in entry.unit.children(entry):
             if child.tag not in (MEMBER, INHERITANCE) or child.number(DECLARATION) or child.number(EXTERNAL):
                 continue
             kind = self.of(self.target(child))
@@ -177,7 +181,8 @@ class DwarfTypes:
         if DATA_BIT_OFFSET in entry.attributes:
             bit = 8 * at + entry.number(DATA_BIT_OFFSET)
         else:  # DWARF 3 counts from the most significant bit of the unit
-            bit = 8 * at + 8 * (entry.number(BYTE_SIZE) or kind.size) - entry.number(BIT_OFFSET) - bits
+            unit = 8 * (entry.number(BYTE_SIZE) or kind.size)
+            bit = 8 * at + unit - signed64(entry.number(BIT_OFFSET)) - bits
         return [Field(name, kind, bit // 8, bit, bits)]
 
 

@@ -1,0 +1,162 @@
+"""Debug info: types of random structs as C defines them, parameters by the calling convention, damaged files."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bpftime_cli.pipeline.debuginfo import ScriptDebug
+from runtime.dwarf.info import DebugInfo, debug_info
+from runtime.dwarf.parameters import parameters_of
+from runtime.dwarf.types import DwarfTypes, types_of
+from runtime.errors import ObjectProblem, Problem
+from runtime.lang.c.lexer import tokens
+from runtime.lang.c.parser import CParser
+from runtime.lang.c.scope import Scope
+from runtime.lang.c.types import Field, Struct
+from runtime.lang.types import Type
+from runtime.symbols.elf import ElfFile
+from tests.tools.cstructs import HEAD, Structs
+from tests.tools.target import build
+
+COUNT = 60
+FLAGS = ["-gdwarf-5", "-gdwarf-4", "-gdwarf-3", "-gdwarf-5 -gz", "-gdwarf-4 -fdebug-types-section", "-g3 -O2"]
+
+
+def shape(kind: Type) -> object:
+    """What can be seen of a type: its name, or the members of a struct without one."""
+    if not isinstance(kind, Struct):
+        return str(kind)
+    return [(f.name, shape(f.type), *place(f)) for f in kind.fields.values()]
+
+
+def place(field: Field) -> tuple[int, int]:
+    """First bit and width; clang says nothing of a bit-field as wide as its type, not even that it is shifted."""
+    if field.bits and field.bits != 8 * field.type.size:
+        return field.bit, field.bits
+    return 8 * field.offset, 0
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", FLAGS)
+def test_types_are_those_of_the_source(compiler: str, flags: str, tmp_path: Path) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler}")
+    maker = Structs(len(flags))
+    text = HEAD + "".join(maker.struct(index)[0] for index in range(COUNT))
+    uses = "".join(f"struct s{index} v{index};" for index in range(COUNT))
+    source, program = tmp_path / "t.c", tmp_path / "t.o"
+    source.write_text(text + uses + "int main(void) { return 0; }\n")
+    subprocess.run([compiler, "-w", *flags.split(), "-o", str(program), str(source)], check=True)
+    scope = Scope()
+    CParser(tokens(text), scope).parse()
+    types = types_of(str(program))
+    assert types is not None
+    for index in range(COUNT):
+        wanted, found = scope.tags["struct", f"s{index}"], types.tagged("struct", f"s{index}")
+        assert isinstance(found, Struct)
+        assert found.size == wanted.size
+        assert shape(found) == shape(wanted)
+    assert types.tagged("struct", "missing") is None
+    assert types.constant("green") == (7, types.tagged("enum", "colour"))
+
+
+EXPECTED = {
+    "area": [("p", "struct point *", 0, ""), ("c", "enum colour", 1, "")],
+    "walk": [
+        ("item", "struct item *", 0, ""), ("depth", "int32", 1, ""), ("letter", "int8", 2, ""),
+        ("n", "uint64", 3, ""),
+    ],
+    "by_value": [("p", "struct point", -1, "is a struct passed by value"), ("k", "int32", 1, "")],
+    "by_big": [("b", "struct big", -1, "is a struct passed by value"), ("k", "int32", 0, "")],
+    "make": [("k", "int32", 1, "")],
+    "mixed": [
+        ("d", "none", -1, "is passed in a vector register"), ("a", "int32", 0, ""),
+        ("f", "none", -1, "is passed in a vector register"), ("b", "int64", 1, ""),
+    ],
+    "many": [
+        ("a", "int32", 0, ""), ("b", "int8", 1, ""), ("c", "uint16", 2, ""), ("d", "int32", 3, ""),
+        ("e", "int32", 4, ""), ("f", "int32", 5, ""), ("g", "int32", -1, "is passed on the stack"),
+    ],
+    "none": [],
+    "main": [("argc", "int32", 0, ""), ("argv", "int8 * *", 1, "")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", [(), ("-O0",), ("-gdwarf-4",), ("-gz",), ("-flto",)], ids=str)
+def test_parameters_are_the_functions(compiler: str, flags: tuple[str, ...]) -> None:
+    if not shutil.which(compiler) or (compiler == "clang" and "-flto" in flags):
+        pytest.skip(f"no {compiler}")
+    path = build("typed", *flags, compiler=compiler)
+    types = types_of(str(path))
+    assert types is not None
+    found = {}
+    for symbol in ElfFile(path).functions:
+        function = types.info.function_at(symbol.value)
+        if function is not None and symbol.name in EXPECTED:
+            found[symbol.name] = [
+                (p.name, str(p.type), p.register, p.why) for p in parameters_of(types, function)
+            ]
+    assert found == EXPECTED
+
+
+def test_debug_info_beside_the_program(tmp_path: Path) -> None:
+    whole, program = build("typed"), tmp_path / "typed"
+    subprocess.run(["objcopy", "--only-keep-debug", str(whole), str(tmp_path / "typed.debug")], check=True)
+    subprocess.run(["objcopy", "--strip-debug", str(whole), str(program)], check=True)
+    assert types_of(str(program)) is None
+    debug_info.cache_clear()
+    types_of.cache_clear()
+    subprocess.run(
+        ["objcopy", f"--add-gnu-debuglink={tmp_path / 'typed.debug'}", str(program)], check=True, cwd=tmp_path
+    )
+    types = types_of(str(program))
+    assert types is not None
+    assert types.tagged("struct", "point") is not None
+
+
+def test_a_program_without_debug_info_is_named() -> None:
+    path = build("typed", "-g0", "-s")
+    with pytest.raises(Problem, match=f"no debuginfo found for {path}"):
+        ScriptDebug().functions((str(path), "0x1000"))
+    path = build("typed", "-g0")
+    with pytest.raises(Problem, match=f"no debuginfo found for {path}"):
+        ScriptDebug().functions((str(path), "area"))
+
+
+def test_damaged_debug_info_gives_problems_only(tmp_path: Path) -> None:
+    data = build("typed").read_bytes()
+    elf = ElfFile(build("typed"))
+    chosen = random.Random(5)
+    sections = [s for s in elf.sections if s.name.startswith(".debug_")]
+    for number in range(150):
+        broken = bytearray(data)
+        for _ in range(chosen.randint(1, 20)):
+            section = chosen.choice(sections)
+            broken[section.offset + chosen.randrange(section.size)] = chosen.randrange(256)
+        path = tmp_path / f"broken{number}"
+        path.write_bytes(broken)
+        info = DebugInfo(ElfFile(path), str(path))
+        try:
+            types = DwarfTypes(info)
+            shape_of_all(types)
+            for symbol in elf.functions:
+                if (function := info.function_at(symbol.value)) is not None:
+                    parameters_of(types, function)
+        except ObjectProblem:
+            pass
+
+
+def shape_of_all(types: DwarfTypes) -> None:
+    for name in ("item", "big", "point"):
+        kind = types.tagged("struct", name)
+        if isinstance(kind, Struct):
+            assert kind.size >= 0
+            assert isinstance(dict(kind.fields), dict)
+    types.typedef("counter_t")
+    types.constant("BLUE")
