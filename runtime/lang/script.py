@@ -27,8 +27,8 @@ class Options:
     `params`: positional parameters, and named ones as `--name=value`. `environment`: where configuration
     variables are looked up. `pid`: a target process is given, so probes may leave out the binary.
     `around`: what C definitions find around the script. `observe` is called with the trees of a stage: parse,
-    ast (expanded and folded), types. `debug`: what probes' programs say of themselves. `anything`: in the name
-    of a probe, a parameter that is not given is a wildcard.
+    ast (expanded and folded), types. `debug`: what probes' programs say of themselves. `anything`: in the
+    name of a probe, a parameter that is not given is a wildcard.
     """
 
     params: tuple[str, ...] = ()
