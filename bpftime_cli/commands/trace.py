@@ -18,6 +18,7 @@ from bpftime_cli.commands.tracewords import (
     Clear,
     DryRun,
     FailOn,
+    Fmt,
     HelpScript,
     IncludeFiles,
     IncludeFolders,
@@ -57,6 +58,7 @@ from bpftime_cli.commands.words import (
 from bpftime_cli.options import check_pattern, parse_duration, parse_fail_on
 
 if TYPE_CHECKING:
+    from bpftime_cli.console import Console
     from bpftime_cli.pipeline.config import Config
 
 EXAMPLES = """Compile a script and run it inside the target process.
@@ -88,6 +90,7 @@ def trace(
     verbose: Verbose = 0,
     stages: Stages = "",
     mode: Mode = "trace",
+    fmt: Fmt = False,
     test: Test = False,
     bench: Bench = False,
     dry_run: DryRun = False,
@@ -121,10 +124,22 @@ def trace(
 
     config = _config(ctx)
     console = Console(standard_output(), config.colour, config.quiet, config.warnings, config.verbose)
+    if config.mode == "format":
+        return _print_formatted(config, console)
     return Trace(config, console).run()
 
 
+def _print_formatted(config: Config, console: Console) -> int:
+    """Print the script in the one style."""
+    from runtime.lang.pretty import pretty  # lazy: only for --fmt
+
+    console.data(pretty(config.program, config.file).encode("utf-8", "surrogateescape"))
+    console.out.flush()
+    return 0
+
+
 CHECKED = ("form", "buffering", "inject", "backend", "colour", "mode")
+MODES = {"fmt": "format", "test": "test", "bench": "bench"}  # options that are short for a mode
 AS_GIVEN = (
     "output",
     "buffering",
@@ -172,7 +187,7 @@ def _config(ctx: typer.Context) -> Config:
         pids=pids,
         command=tuple(launched),
         format=values["form"],
-        mode="test" if values["test"] else "bench" if values["bench"] else values["mode"],
+        mode=next((mode for option, mode in MODES.items() if values[option]), values["mode"]),
         warnings=not values["no_warnings"],
         stages=check_stages(s for s in values["stages"].split(",") if s),
         duration=parse_duration(values["duration"], "--duration"),

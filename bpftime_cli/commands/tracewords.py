@@ -64,6 +64,10 @@ Mode = Annotated[
         help="trace, codegen (only compile), test, bench, or format (print the script in one style).",
     ),
 ]
+Fmt = Annotated[
+    bool,
+    typer.Option("--fmt", help="Print the script in one style; same as --mode format.", show_default=False),
+]
 Test = Annotated[
     bool, typer.Option("--test", help="Run test: probes; same as --mode test.", show_default=False)
 ]
