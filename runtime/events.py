@@ -158,6 +158,8 @@ class Resolver(Protocol):
 
 def text_of(value: Value) -> bytes:
     """Default text of a value."""
+    if type(value) is int:
+        return b"%d" % value
     if isinstance(value, bytes):
         return _escape(value) if isinstance(value, Buffer) else value
     if isinstance(value, str):

@@ -82,6 +82,7 @@ class Output:
         self.names = names
         self.exit_code: int | None = None
         self.printed = 0
+        self._lost_before = 0
         self._is_stopped = False
         self._watched: Watched | None = None
         self._parts: list[bytes] = []
@@ -117,6 +118,7 @@ class Output:
                     break
             total += count
             if items:
+                self._tell_losses()
                 self.flush()
             if not all_of_it or not items or self._is_enough:
                 return total
@@ -239,10 +241,17 @@ class Output:
         """Return how many records did not fit into the ring."""
         return self._reader.lost if self._reader else 0
 
+    def _tell_losses(self) -> None:
+        """Say how many events were lost since it was last said."""
+        lost = self.lost
+        if lost > self._lost_before:
+            self.renderer.write(Event("lost_events", lost - self._lost_before))
+            self._lost_before = lost
+
     def report_lost(self) -> None:
         """Say how many events were lost, if any; updates that did not fit into a map likewise."""
+        self._tell_losses()
         if self.lost:
-            self.renderer.write(Event("lost_events", self.lost))
             self._console.warn([f"Total lost event count: {self.lost}"])
         self._report_failures()
         self.flush()

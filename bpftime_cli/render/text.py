@@ -50,11 +50,12 @@ class Text(Renderer):
         style = self.style
         name = style.name + data.name.encode() + style.reset
         lines: list[bytes] = []
+        before, after = name + b"[" + style.key, style.reset + b"]"
         for key, value in data.rows:
-            head = name
-            if data.keyed:
-                head += b"[" + style.key + self._clean(key_text(key, b", ")) + style.reset + b"]"
-            if isinstance(value, Histogram | Series):
+            head = before + self._clean(key_text(key, b", ")) + after if data.keyed else name
+            if type(value) is int:
+                lines.append(b"%b: %d\n" % (head, value))
+            elif isinstance(value, Histogram | Series):
                 lines += [head, b":\n", self._value(value), b"\n"]
             else:
                 lines += [head, b": ", self._value(value), b"\n"]

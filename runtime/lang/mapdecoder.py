@@ -20,6 +20,7 @@ MASK = (1 << 64) - 1
 BIAS = 1 << 63
 EVENT_TYPES = {"hist": "hist", "lhist": "hist", "avg": "stats", "stats": "stats", "tseries": "tseries"}
 SCALAR_KEY = bytes(4)
+PLAIN_KEYS = (int, bytes)  # keys that compare as they are
 Row = tuple[object, Value, Value, bool]  # what it is sorted by, key, value, whether it was ever set
 
 
@@ -110,7 +111,7 @@ class MapDecoder:
         return any(word)
 
     def _order(self, row: Row) -> tuple[object, ...]:
-        key = _sortable(row[1])
+        key = row[1] if type(row[1]) in PLAIN_KEYS else _sortable(row[1])
         return (row[0], key) if row[0] is not None else (key,)
 
     def clear(self, view: MapView) -> None:
@@ -138,7 +139,7 @@ def _order_of(kind: t.Type, value: Value) -> object:
         return value.average
     if isinstance(value, Series):
         return None
-    return value if isinstance(kind, t.Int | t.Aggregate) else None
+    return value if type(kind) is t.Int or isinstance(kind, t.Aggregate) else None
 
 
 def _sortable(key: Value) -> tuple[object, ...]:
