@@ -77,6 +77,11 @@ class Visitor:
         """Return whether a thread is held."""
         return self._held is not None
 
+    @property
+    def stands_at(self) -> int:
+        """Return where the thread that is held goes on; the next instruction of it, as it was found."""
+        return self._held.saved["rip"] if self._held is not None else 0
+
     def hold(self) -> None:
         """Stop the thread that is to be borrowed, for several exchanges, until `let_go`.
 

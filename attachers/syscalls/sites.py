@@ -100,7 +100,7 @@ def _packed(sites: tuple[CallSite, ...]) -> bytes:
     rows = [
         [
             [s.trail.address, s.trail.number, *(_rows(side) for side in (s.trail.before, s.trail.behind))],
-            [s.trail.keeps_flags, s.trail.is_shared],
+            s.trail.is_shared,
             [s.start, s.end, s.padding, s.name],
         ]
         for s in sites
@@ -116,10 +116,10 @@ def _unpacked(data: bytes) -> tuple[CallSite, ...] | None:
     try:
         return tuple(
             CallSite(
-                Trail(address, number, _instructions(before), _instructions(behind), *flags),
+                Trail(address, number, _instructions(before), _instructions(behind), shared),
                 *function,
             )
-            for (address, number, before, behind), flags, function in json.loads(data)
+            for (address, number, before, behind), shared, function in json.loads(data)
         )
     except (ValueError, TypeError, LookupError):
         return None

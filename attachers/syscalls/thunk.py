@@ -178,6 +178,11 @@ class CallThunk:
         stack.code.raw(b"\x48\x8d\xb4\x24" + struct.pack("<i", there))  # lea rsi, [rsp + there]
 
     @property
+    def _keeps_flags(self) -> bool:
+        is_behind = self.probe.leaves and not is_moved(self.place)
+        return self.probe.trail.flags_matter(self.place.address if is_behind else self.probe.trail.end)
+
+    @property
     def _keeps_r11(self) -> bool:
         place, trail = self.place, self.probe.trail
         return self.probe.leaves and not is_moved(place) and place.address != trail.end
@@ -186,7 +191,7 @@ class CallThunk:
         """Append the saving of what the function still wants beside the registers that no program changes."""
         if self._keeps_r11:
             stack.push("r11")
-        if self.probe.trail.keeps_flags:
+        if self._keeps_flags:
             stack.push("rax")
             stack.code.raw(bytes.fromhex("9f0f90c0"))  # lahf; seto al
             stack.code.push("rax")
@@ -196,7 +201,7 @@ class CallThunk:
     def _restore(self, stack: CallStack) -> None:
         """Append what puts it back; rax stays as it is now, and r11 unless it was saved."""
         code = stack.code
-        if self.probe.trail.keeps_flags:
+        if self._keeps_flags:
             code.store_stack("rax", 8)
             code.pop("rax")
             code.raw(bytes.fromhex("047f9e"))  # add al, 127; sahf

@@ -25,7 +25,7 @@ class Trail:
     """One `syscall` at `address`; `number` -1 is not known.
 
     `before`: what leads to it, in order; whoever reaches it has passed all of these. `behind`: what follows,
-    in order, all of it whenever the first was reached. `keeps_flags`: the flags may be read behind it.
+    in order, all of it whenever the first was reached.
     `is_shared`: other code jumps to the instruction behind.
     """
 
@@ -33,13 +33,23 @@ class Trail:
     number: int
     before: tuple[Instruction, ...]
     behind: tuple[Instruction, ...]
-    keeps_flags: bool
     is_shared: bool
 
     @property
     def end(self) -> int:
         """Return the address behind the instruction."""
         return self.address + 2
+
+    def flags_matter(self, at: int) -> bool:
+        """Return whether the flags may be read from an address behind the call on."""
+        for instruction in self.behind:
+            if instruction.address < at:
+                continue
+            if instruction.base in SETTERS or instruction.is_return:
+                return False
+            if "rflags" in registers(instruction.data)[0] or not instruction.falls_through:
+                return True
+        return True
 
 
 def trail_of(function: Function, address: int, number: int) -> Trail:
@@ -51,7 +61,6 @@ def trail_of(function: Function, address: int, number: int) -> Trail:
         number,
         _before(function, index, loops_matter=number not in NEVER_RETURN),
         behind,
-        _flags_live(behind),
         address + 2 in function.targets,
     )
 
@@ -85,12 +94,3 @@ def _behind(function: Function, index: int) -> tuple[Instruction, ...]:
         if instruction.base in ENDS or instruction.is_conditional:
             break
     return tuple(run)
-
-
-def _flags_live(behind: tuple[Instruction, ...]) -> bool:
-    for instruction in behind:
-        if instruction.base in SETTERS or instruction.is_return:
-            return False
-        if "rflags" in registers(instruction.data)[0] or not instruction.falls_through:
-            return True
-    return True

@@ -15,7 +15,7 @@ from attachers.uprobe import Hook
 from attachers.usdt import MarkerText, too_many_arguments
 from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
-from bpftime_cli.pipeline.calls import Calls
+from bpftime_cli.pipeline.calls import Calls, standing
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
@@ -80,13 +80,16 @@ class Arming:
     def _arm_calls(self, traced: Traced) -> int:
         """Attach the probes of system calls; returns how many the script names."""
         count = self.calls.count()
-        plan = self.calls.plan(traced) if count else None
-        if plan is None:
-            return count
-        self._show(plan)
-        traced.attacher.apply(plan)
-        self.calls.report(plan)
-        traced.target.refresh()
+        if not count:
+            return 0
+        with standing(traced) as stands_at:
+            plan = self.calls.plan(traced, stands_at)
+            if plan is not None:
+                self._show(plan)
+                traced.attacher.apply(plan)
+        if plan is not None:
+            self.calls.report(plan)
+            traced.target.refresh()
         return count
 
     def _show(self, plan: AttachPlan) -> None:
