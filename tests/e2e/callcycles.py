@@ -1,0 +1,95 @@
+"""Attach to system calls and detach again and again while threads make them, and while others are blocked in them.
+
+    python -m tests.e2e.callcycles --cycles 1000 --threads 8
+
+One session counts the calls all the time and must count exactly what the program counted itself; another comes
+and goes at the beginning and end of all calls. The program checks every result, and at the end all its code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+from tests.tools.calls import CallScript
+from tests.tools.target import build
+from tests.tools.tracing import Running, changed, counts, text_of
+
+STAYS = """
+tracepoint:syscalls:sys_enter_getppid { @getppid = count(); }
+tracepoint:syscalls:sys_enter_gettid { @gettid = count(); }
+tracepoint:syscalls:sys_enter_getuid { @getuid = count(); }
+tracepoint:syscalls:sys_enter_read /args.count == 64/ { @read = count(); }
+tracepoint:syscalls:sys_enter_write /args.count == 7/ { @write = count(); }
+tracepoint:syscalls:sys_exit_getppid { @getppid_end = count(); }
+tracepoint:syscalls:sys_exit_gettid { @gettid_end = count(); }
+tracepoint:syscalls:sys_exit_getuid { @getuid_end = count(); }
+tracepoint:syscalls:sys_exit_write /args.ret == 7/ { @write_end = count(); }
+"""
+COMES = """
+tracepoint:raw_syscalls:sys_enter { @in = count(); @last = args.id; }
+tracepoint:raw_syscalls:sys_exit { @out = count(); @result = args.ret; }
+"""
+COUNTED = ("getppid", "gettid", "getuid", "read", "write")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`wrong`: wrong results of the program; `miscounted`: by call; `seconds`: the mean time of a cycle."""
+
+    wrong: int
+    miscounted: dict[str, int]
+    restored: bool
+    seconds: float
+    calls: int
+    seen: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing went wrong, and something happened."""
+        return not self.wrong and not any(self.miscounted.values()) and self.restored and self.seen > 0
+
+
+def cycle(cycles: int, threads: int) -> Outcome:
+    """Run so many cycles under the load of so many threads."""
+    with Running(build("calls"), str(threads)) as target:
+        before = text_of(target.pid)
+        stays, comes = CallScript(STAYS), CallScript(COMES)
+        for script in (stays, comes):
+            script.open(target.pid)
+        assert stays.arm() > 0
+        target.go()
+        start = time.perf_counter()
+        for number in range(cycles):
+            comes.attacher.target.refresh()
+            assert comes.arm() > 0
+            comes.attacher.detach_all(wait=number % 8 == 0)
+        seconds = (time.perf_counter() - start) / max(1, cycles)
+        target.go()
+        own = counts(target.until(b"done\n"))
+        stays.attacher.target.refresh()
+        stays.disarm()
+        restored = changed(before, text_of(target.pid)) == []
+        assert target.end() == 0
+        totals = {n: stays.total(f"@{n}") - own[n] for n in COUNTED}
+        totals |= {f"end of {n}": stays.total(f"@{n}_end") - own[n] for n in COUNTED if n != "read"}
+        seen = comes.total("@in") + comes.total("@out")
+        for script in (stays, comes):
+            script.close()
+    return Outcome(own["wrong"], totals, restored, seconds, sum(own[n] for n in COUNTED), seen)
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=8)
+    wanted = parser.parse_args()
+    outcome = cycle(wanted.cycles, wanted.threads)
+    print(outcome)
+    return 0 if outcome.is_good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
