@@ -16,6 +16,7 @@ from runtime.errors import AttachProblem, Problem
 from runtime.helpers.custom import CustomHelper, Function
 
 UPROBE, URETPROBE, UPROBE_OVERRIDE, UREPLACE = 6, 7, 1008, 1009
+SYSCALL = 2
 SOFTWARE, FIRST_CUSTOM, INTERVAL = 1, 2000, 2100
 Register = Callable[[int, str, Function], int]
 Callback = Callable[[bytes], tuple[int, int]]

@@ -82,6 +82,11 @@ class Visitor:
         """Return where the thread that is held goes on; the next instruction of it, as it was found."""
         return self._held.saved["rip"] if self._held is not None else 0
 
+    @property
+    def held_tid(self) -> int:
+        """Return the thread that is held, 0 for none."""
+        return self._held.tracee.tid if self._held is not None else 0
+
     def hold(self) -> None:
         """Stop the thread that is to be borrowed, for several exchanges, until `let_go`.
 

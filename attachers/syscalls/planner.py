@@ -26,9 +26,7 @@ Choose = Callable[..., Place]
 
 @dataclass
 class CallPlanner(Planner):
-    """Plans of system call probes for one process and one session; `stands_at` as `choose_enter`."""
-
-    stands_at: int = 0
+    """Plans of system call probes for one process and one session."""
 
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         del module
@@ -78,9 +76,9 @@ class CallPlanner(Planner):
         holes = self._holes_near(module, function)
         holes.barred = set()
         try:
-            return choose(site, holes, self.stands_at)
+            return choose(site, holes)
         except AttachProblem as problem:
             if problem.errno != NO_ROOM:
                 raise
             self._offer_inner(holes, module, site.start - REACH - 16, site.end + REACH)
-            return choose(site, holes, self.stands_at)
+            return choose(site, holes)

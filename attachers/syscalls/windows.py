@@ -23,11 +23,10 @@ from runtime.jit.disasm import registers
 NOT_MOVED = frozenset((56, 57, 58, 435, 15))
 
 
-def choose_enter(site: CallSite, holes: Holes, stands_at: int = 0) -> Place:
+def choose_enter(site: CallSite, holes: Holes) -> Place:
     """Return the place of programs that run before the call.
 
-    `stands_at`: where the program's only thread is held, if it is: then several instructions may be replaced,
-    as nobody can be between them.
+    Where no single instruction has room, it is several: to be written while no thread is between them.
 
     Raises:
         AttachProblem: no instruction leads there alone (28).
@@ -39,18 +38,18 @@ def choose_enter(site: CallSite, holes: Holes, stands_at: int = 0) -> Place:
             if place:
                 late = not _is_number(run[index:], site.trail)
                 return Place(place.kind, place.address, place.hole, run[index:], is_late=late)
-    several = _several(run, holes, stands_at) if stands_at else None
+    several = _several(run, holes)
     if several is None:
         raise _no_room(site, "before")
     return several
 
 
-def _several(run: tuple[Instruction, ...], holes: Holes, stands_at: int) -> Place | None:
+def _several(run: tuple[Instruction, ...], holes: Holes) -> Place | None:
     """Return several instructions as a place: whoever reaches the call passes the first of them."""
     for index in range(len(run) - 2, -1, -1):
         start = run[index].address
         fits = run[-1].end - start >= JUMP and start % 64 != 63
-        if fits and start not in holes.barred and not start < stands_at < start + JUMP:
+        if fits and start not in holes.barred:
             return Place(SiteKind.NEAR5, start, 0, run[index:], is_late=True)
     return None
 
@@ -62,15 +61,15 @@ def _is_number(run: tuple[Instruction, ...], trail: Trail) -> bool:
     )
 
 
-def choose_exit(site: CallSite, holes: Holes, stands_at: int = 0) -> Place:
-    """Return the place of programs that run after the call; `stands_at` as `choose_enter`.
+def choose_exit(site: CallSite, holes: Holes) -> Place:
+    """Return the place of programs that run after the call.
 
     Raises:
         AttachProblem: there is none (28), and the call may not be moved.
     """
     trail = site.trail
     place = None if trail.is_shared else _behind(site, holes)
-    return place or _moved(site, holes, stands_at)
+    return place or _moved(site, holes)
 
 
 def _behind(site: CallSite, holes: Holes) -> Place | None:
@@ -101,12 +100,12 @@ def _at_return(site: CallSite, ret: Instruction, holes: Holes) -> Place | None:
     return None
 
 
-def _moved(site: CallSite, holes: Holes, stands_at: int) -> Place:
+def _moved(site: CallSite, holes: Holes) -> Place:
     """Return the place before the call, with the call among what moves into the thunk."""
     trail = site.trail
     if trail.number < 0 or trail.number in NOT_MOVED:
         raise _no_room(site, "behind")
-    place = choose_enter(site, holes, stands_at)
+    place = choose_enter(site, holes)
     call = Instruction(trail.address, SYSCALL, "syscall", "")
     return Place(place.kind, place.address, place.hole, (*place.displaced, call), is_late=True)
 

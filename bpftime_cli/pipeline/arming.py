@@ -15,7 +15,7 @@ from attachers.uprobe import Hook
 from attachers.usdt import MarkerText, too_many_arguments
 from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
-from bpftime_cli.pipeline.calls import Calls, standing
+from bpftime_cli.pipeline.calls import Calls
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
@@ -82,12 +82,10 @@ class Arming:
         count = self.calls.count()
         if not count:
             return 0
-        with standing(traced) as stands_at:
-            plan = self.calls.plan(traced, stands_at)
-            if plan is not None:
-                self._show(plan)
-                traced.attacher.apply(plan)
+        plan = self.calls.plan(traced)
         if plan is not None:
+            self._show(plan)
+            self.calls.apply(traced, plan)
             self.calls.report(plan)
             traced.target.refresh()
         return count

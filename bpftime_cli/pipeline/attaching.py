@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from attachers.base import UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, FunctionData
+from attachers.base import SYSCALL, UPROBE, UPROBE_OVERRIDE, UREPLACE, URETPROBE, FunctionData
 from attachers.inject.visit import find_state
 from attachers.interceptor.plan import InterceptorPlan
 from attachers.patch.apply import remove
 from attachers.patch.cost import HOOK, IN_PLACE, cost_of
 from attachers.patch.plan import Probe
 from attachers.resolve import find_modules
+from attachers.syscalls.attacher import AFTER, BEFORE, CallAttacher
+from attachers.syscalls.data import SyscallData
+from attachers.syscalls.probes import CallProbe
+from attachers.syscalls.standing import carry_out
 from attachers.target import Target
 from attachers.uprobe import FunctionAttacher, Hook
 from attachers.usdt import MarkerText
@@ -32,9 +36,14 @@ from runtime.types import ContextKind
 TYPES = {"uprobe": UPROBE, "uretprobe": URETPROBE, "override": UPROBE_OVERRIDE, "replace": UREPLACE}
 PROVIDERS = {**TYPES, "u": UPROBE, "ur": URETPROBE, "uprobe.override": UPROBE_OVERRIDE, "ureplace": UREPLACE}
 CONTEXTS = dict.fromkeys(TYPES.values(), ContextKind.UPROBE) | {URETPROBE: ContextKind.URETPROBE}
-WORDS = {number: word for word, number in TYPES.items()}
+WORDS = {number: word for word, number in TYPES.items()} | {SYSCALL: "syscall"}
 FORMS = "uprobe:BINARY:FUNCTION[+OFFSET], or uretprobe:, override:, replace:, usdt:BINARY:PROVIDER:NAME"
 MARKERS = ("usdt", "U")
+CALLS = ("tracepoint", "syscall")  # providers of system calls in probe texts
+CALL_CONTEXTS = frozenset((*BEFORE, *AFTER))
+# Sections whose programs go to the calls that they name: before them, and after them.
+KERNEL_CALLS = {"ksyscall": "enter", "kretsyscall": "exit"}
+CALL_TEXT = re.compile(r"(raw_)?(syscalls/)?sys_(enter|exit)(_|$)")
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
@@ -42,7 +51,7 @@ NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 class Place:
     """Where a program goes. `is_offset`: `function` is a number, and that is an offset in the file.
 
-    `is_marker`: `function` is a marker's PROVIDER:NAME.
+    `is_marker`: `function` is a marker's PROVIDER:NAME. `own`: what the program itself wants to get.
     """
 
     type: int
@@ -50,10 +59,13 @@ class Place:
     function: str
     is_offset: bool = False
     is_marker: bool = False
+    own: ContextKind | None = None
 
     @property
     def context(self) -> ContextKind:
         """Return what a program gets there."""
+        if self.own is not None:
+            return self.own
         return ContextKind.USDT if self.is_marker else CONTEXTS[self.type]
 
 
@@ -66,6 +78,8 @@ def place_of_text(text: str, program: Program, kind: str = "") -> Place:
     first, colon, rest = text.partition(":")
     if first in MARKERS and colon:
         return _marker(rest)
+    if first in CALLS and colon:
+        return _call(text if first == "tracepoint" else rest, program)
     if not kind and program.context is ContextKind.USDT and first not in PROVIDERS:
         return _marker(text)
     named = first in PROVIDERS and bool(colon)
@@ -88,11 +102,42 @@ def place_of_section(program: Program, kind: str = "") -> Place | None:
     """
     if not kind and program.context is ContextKind.USDT:
         return _marker(program.attach) if program.attach else None
+    if not kind and program.context in CALL_CONTEXTS:
+        return _section_call(program)
     provider = own_type(program, kind)
     binary, _, function = program.attach.rpartition(":")
     if not binary or not function:
         return None
     return Place(provider, binary, function, NUMBER.fullmatch(function) is not None)
+
+
+def _call(text: str, program: Program) -> Place:
+    """Return the place of a program at system calls.
+
+    Raises:
+        AttachProblem: there are no such calls.
+    """
+    return Place(SYSCALL, "", SyscallData.from_string(text).to_string(), own=program.context)
+
+
+def _section_call(program: Program) -> Place | None:
+    """Return the calls that a section names: tracepoint/syscalls/…, raw_tp/sys_enter, ksyscall/openat.
+
+    Raises:
+        AttachProblem: they are none of system calls, so only the kernel has them.
+    """
+    prefix = program.section.removeprefix("?").partition("/")[0]
+    if not program.attach:
+        return None
+    if prefix in KERNEL_CALLS:
+        return _call(f"{KERNEL_CALLS[prefix]}:{program.attach}", program)
+    if not CALL_TEXT.match(program.attach):
+        raise AttachProblem(
+            f"program '{program.name}' ({program.section}) instruments kernel code: user space has none",
+            errno=95,
+            hint="tracepoint/syscalls/…, raw_tp/sys_enter, raw_tp/sys_exit, ksyscall/… are served",
+        )
+    return _call(program.attach, program)
 
 
 def _marker(text: str) -> Place:
@@ -178,6 +223,9 @@ class Attaching:
         Raises:
             AttachProblem: there is none.
         """
+        if place.type == SYSCALL:
+            calls = CallAttacher(attacher.target, attacher.session)
+            return [*calls.resolve(image, SyscallData.from_string(place.function), cookie)]
         if not place.is_marker:
             data = _data(attacher.target, place)
             hook = Hook(0, image, data.module, _function(attacher.target, data), place.type, cookie)
@@ -202,11 +250,12 @@ def _arm(attacher: FunctionAttacher, probes: list[Probe], link: int) -> _Armed:
     Raises:
         AttachProblem: nothing could be armed.
     """
-    plan = attacher.plan(probes)
+    calls = [p for p in probes if isinstance(p, CallProbe)]
+    plan = CallAttacher(attacher.target, attacher.session).plan(calls) if calls else attacher.plan(probes)
     planned, refused = len(plan.sites_of.get(link, ())), link in plan.refused
     if not planned:
         raise plan.refused.get(link) or AttachProblem("nothing matches", errno=2)
-    attacher.apply(plan)
+    carry_out(attacher.target, plan, attacher.apply)
     if link in plan.refused and planned == 1 and not refused:
         raise plan.refused[link]
     costs = [cost_of(spot) for spot, _, _ in plan.thunks]
@@ -217,6 +266,8 @@ def _arm(attacher: FunctionAttacher, probes: list[Probe], link: int) -> _Armed:
 
 def _text(target: Target, place: Place) -> str:
     """Return a place as its handler keeps it: private data, or a marker's whole probe text."""
+    if place.type == SYSCALL:
+        return place.function
     if not place.is_marker:
         return _data(target, place).to_string()
     binary = place.binary if "*" in place.binary else find_modules(target, place.binary)[0].path

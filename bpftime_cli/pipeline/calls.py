@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from attachers.inject.borrow import threads
-from attachers.inject.visit import Visitor
 from attachers.patch.plan import AttachPlan
 from attachers.syscalls.planner import CallPlanner
 from attachers.syscalls.probes import CallHook, CallProbe, places
+from attachers.syscalls.standing import carry_out
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
@@ -40,11 +38,8 @@ class Calls:
         """Return how many tracepoints the script names."""
         return sum(len(self._served(probe)) or 1 for probe in self._probes())
 
-    def plan(self, traced: Traced, stands_at: int) -> AttachPlan | None:
-        """Return what would be written for all places where the calls are made; None for none.
-
-        `stands_at`: where the process's only thread is held, 0 where it is not.
-        """
+    def plan(self, traced: Traced) -> AttachPlan | None:
+        """Return what would be written for all places where the calls are made; None for none."""
         session = traced.attacher.session
         found: list[CallProbe] = []
         for hook in self._hooks(traced.target.build_kind):
@@ -52,9 +47,12 @@ class Calls:
         if not found:
             return None
         numbered = [replace(probe, link=link) for link, probe in enumerate(found, 1)]
-        return CallPlanner(traced.target, session, tick=traced.attacher.tick, stands_at=stands_at).plan(
-            numbered
-        )
+        return CallPlanner(traced.target, session, tick=traced.attacher.tick).plan(numbered)
+
+    @staticmethod
+    def apply(traced: Traced, plan: AttachPlan) -> None:
+        """Carry a plan out in its process."""
+        carry_out(traced.target, plan, traced.attacher.apply)
 
     def report(self, plan: AttachPlan) -> None:
         """Tell, once each, of places that cannot be probed: calls made there are not seen."""
@@ -115,19 +113,3 @@ class Calls:
             return self.names.add_row([probe.name] * NUMBERS)
         names = (f"tracepoint:{single[n].full_name}" if n in single else "" for n in range(NUMBERS))
         return self.names.add_row(list(names))
-
-
-@contextmanager
-def standing(traced: Traced) -> Iterator[int]:
-    """Hold a process's thread if it has only one; gives where that stands, 0 where there are several."""
-    channel, pid = traced.target.channel, traced.target.pid
-    if not isinstance(channel, Visitor) or len(threads(pid)) != 1:
-        yield 0
-        return
-    was_held = channel.is_holding
-    channel.hold()
-    try:
-        yield channel.stands_at if len(threads(pid)) == 1 else 0
-    finally:
-        if not was_held:
-            channel.let_go()

@@ -6,7 +6,7 @@ import io
 
 from attachers.patch.plan import AttachPlan
 from bpftime_cli.console import Console
-from bpftime_cli.pipeline.calls import Calls, standing
+from bpftime_cli.pipeline.calls import Calls
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.resolver import Names
 from tests.tools.session import Script
@@ -19,7 +19,6 @@ class CallScript(Script):
         """Put the probes in; gives how many places are armed."""
         calls = Calls(Console(io.BytesIO()), Names(), self.script, self.programs)
         traced = Traced(self.attacher.target, self.attacher)
-        with standing(traced) as stands_at:
-            plan: AttachPlan = calls.plan(traced, stands_at)
-            self.attacher.apply(plan)
+        plan: AttachPlan = calls.plan(traced)
+        calls.apply(traced, plan)
         return len(plan.sites_of) - len(plan.refused.keys() & plan.sites_of.keys())
