@@ -12,19 +12,22 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from tests.bench import attaching, calls, starting
+from tests.bench import attaching, calls, code, starting
 from tests.bench.row import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
-    "calls": calls.rows, "attaching": attaching.rows, "starting": starting.rows,
-}  # fmt: skip
+    "calls": calls.rows,
+    "attaching": attaching.rows,
+    "starting": starting.rows,
+    "code": code.rows,
+}
 
 
 def main() -> int:
     """Print the table; 0 unless a part could not run."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures to FILE too")
-    parser.add_argument("--only", metavar="PART", choices=PARTS, help="calls, attaching or starting")
+    parser.add_argument("--only", metavar="PART", choices=PARTS, help="one part only")
     options = parser.parse_args()
     found = []
     print(f"{'what':46} {'value':>12}  {'against':30} goal")
