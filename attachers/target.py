@@ -18,6 +18,7 @@ from runtime.agent import build, protocol
 from runtime.agent.protocol import Op, SiteState
 from runtime.errors import AttachProblem, TargetProblem
 from runtime.shm.region import has_ended, process_start
+from runtime.symbols.functions import data_symbol
 from runtime.symbols.maps import Memory, read_maps
 from runtime.symbols.modules import Module, modules_of
 
@@ -80,6 +81,7 @@ class Target:
     unrelocated: set[int] = field(default_factory=set)  # starts of modules whose code cannot be called yet
     postponed: set[int] = field(default_factory=set)  # of these: modules with IFUNCs that a probe means
     late: set[int] = field(default_factory=set)  # modules of which only IFUNCs are meant: the rest is probed
+    asked: tuple[tuple[str, str], ...] = ()  # data whose addresses programs ask for: binary and name
     sites: list[SiteEntry] = field(default_factory=list)
     arenas: list[ArenaEntry] = field(default_factory=list)
     _regions: dict[bytes, int] = field(default_factory=dict)
@@ -264,7 +266,19 @@ class Target:
             return self._helper(int(name)) if kind == "helper" else self.map_ring(session, name)
         if symbol == "unwind":
             return directory_in(self, session)
+        if kind == "data":
+            return self._data(*self.asked[int(name)])
         return self._in_region(session, symbol)
+
+    def _data(self, binary: str, name: str) -> int:
+        """Return where the data of a module lies."""
+        from attachers.resolve import find_modules  # lazy: it needs this module
+
+        for module in find_modules(self, binary):
+            symbol = data_symbol(module.elf, name)
+            if symbol is not None:
+                return module.bias + symbol.value
+        raise TargetProblem(f"Could not resolve symbol: {binary}:{name}")
 
     def _in_region(self, session: Session, symbol: str) -> int:
         offset = session.offset_of(symbol)

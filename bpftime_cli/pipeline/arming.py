@@ -57,6 +57,7 @@ class Arming:
             Problem: a probe matches nothing, nothing could be armed, or the process has ended.
         """
         self.names.remember(traced.target.pid, traced.target.modules)
+        traced.target.asked = self.script.addresses
         try:
             return self._arm(traced)
         except AttachProblem:

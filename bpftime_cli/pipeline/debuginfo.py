@@ -20,7 +20,7 @@ from runtime.lang.fields import ContextField
 from runtime.lang.providers import CPP
 from runtime.lang.types import Type
 from runtime.symbols.elf import ElfFile
-from runtime.symbols.functions import FunctionPoint, find
+from runtime.symbols.functions import FunctionPoint, data_symbol, find
 
 Found = tuple[Parts, dict[str, ContextField]]
 Named = tuple[str, ElfFile]  # a file by the name that the user sees
@@ -57,6 +57,19 @@ class ScriptDebug:
             raise Problem(f"no debuginfo found for {shown}" + (f":{text}" if has_info else ""), hint=HINT)
         fields = found[0][1]
         return [(parts, fields)] if all(other == fields for _, other in found) else found
+
+    def data(self, parts: Parts, name: str) -> int:
+        """Bytes of the data of this name in the file that an attach point names.
+
+        Raises:
+            Problem: there is no such data, or no such file.
+        """
+        files = self._files(_binary(parts))
+        found = [data_symbol(elf, name) for _, elf in files]
+        size = next((symbol.size for symbol in found if symbol is not None), None)
+        if size is None:
+            raise Problem(f"Could not resolve symbol: {files[0][0]}:{name}")
+        return size
 
     def _files(self, binary: str) -> list[Named]:
         """The files that the binary part of a probe means.

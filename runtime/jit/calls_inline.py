@@ -310,6 +310,7 @@ INLINE: dict[int, Callable[[Site], str]] = {
     187: override,
     100008: entry_arg,
     100009: call_ns,
+    100030: lambda site: site.unit.address(f"data:{site.call.constants[1] - 1}"),
     100027: lambda site: str(site.unit.build.cpus),
     100000: frame,
     100001: log2,

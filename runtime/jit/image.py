@@ -28,8 +28,8 @@ class Image:
 
     Symbols: `map:NAME` (first value of an array, else the header), `head:NAME` (map header), `ring:NAME`
     (ring page 0 in the doubled mapping), `region`, `process` (process page), `agent:NAME` (function of the
-    agent), `self:OFF` (own code or data), `helper:NUMBER` (a registered helper), `rseq_offset`, `tid_offset`
-    (constants of the target).
+    agent), `self:OFF` (own code or data), `helper:NUMBER` (a registered helper), `data:NUMBER` (data that
+    a script asks the place of), `rseq_offset`, `tid_offset` (constants of the target).
     `code` holds text and read-only data, aligned to `align`; the entry is offset 0. `words`: context
     words the thunk pushes (see `runtime/jit/convention.py`). `returns`: r0 is wanted by the thunk.
     `frame`: the program gets the address of a full context structure in rdi. `stack`: bytes below the

@@ -12,6 +12,7 @@ from runtime.errors import Problem
 from runtime.lang import inference, subprograms, tree
 from runtime.lang.c.scope import Scope, TypeSource
 from runtime.lang.config import Config
+from runtime.lang.debug import Debug
 from runtime.lang.fields import ContextField
 from runtime.lang.providers import Point, Provider
 from runtime.lang.source import At, Source
@@ -68,6 +69,7 @@ class Checker:
     declared: dict[int, Variable] = field(default_factory=dict)  # by identity of the declaring node
     functions: dict[str, Subprogram] = field(default_factory=dict)
     function: Subprogram | None = None  # the one whose body is being typed
+    debug: Debug | None = None
 
     def check(self, bodies: list[Body]) -> None:
         """Type all programs; the trees and `maps` hold the result.

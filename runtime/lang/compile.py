@@ -92,7 +92,7 @@ def _compile(source: Source, options: Options) -> Script:
     parameters.check()
     options.observe("ast", [*script.functions, *(body.probe for body in bodies)])
     functions = subprograms.collect(source, script.functions)
-    checker = Checker(source, config, options.unsafe, scope, functions=functions)
+    checker = Checker(source, config, options.unsafe, scope, functions=functions, debug=options.debug)
     _declare_maps(source, script.maps, checker)
     checker.check(bodies)
     if checker.errors:
@@ -114,6 +114,7 @@ def _compile(source: Source, options: Options) -> Script:
         warnings,
         config,
         tuple(output.failures),
+        tuple(output.addresses),
     )
 
 

@@ -22,3 +22,10 @@ class Debug(Protocol):
         Raises:
             Problem: the file has no debug info, or none of the functions is in it.
         """
+
+    def data(self, parts: Parts, name: str) -> int:
+        """Bytes of the data of this name in the file that an attach point names.
+
+        Raises:
+            Problem: there is no such data.
+        """

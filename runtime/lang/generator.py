@@ -44,6 +44,7 @@ class Output:
     formats: list[str] = field(default_factory=list)  # of strftime
     functions: dict[str, Subprogram] = field(default_factory=dict)
     failures: list[Failing] = field(default_factory=list)
+    addresses: list[tuple[str, str]] = field(default_factory=list)  # binary and symbol, of uaddr
     tables: dict[str, bytes] = field(default_factory=dict)  # constant data that programs read
     checks: bool = False  # -k: reads and look-ups that fail are told
     has_child: bool = False  # a program is launched, its id is in a map

@@ -73,7 +73,10 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One compiled script."""
+    """One compiled script.
+
+    `addresses`: what its programs ask the place of, each a binary and the name of its data.
+    """
 
     object: Object
     probes: tuple[ScriptProbe, ...]
@@ -82,6 +85,7 @@ class Script:
     warnings: tuple[Problem, ...]
     config: Config
     failures: tuple[Failing, ...] = ()
+    addresses: tuple[tuple[str, str], ...] = ()
 
     def decode_record(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Decode one record of the ring `.events`.

@@ -36,6 +36,9 @@ class FunctionPoint:
     others: tuple[tuple[int, int], ...] = ()
 
 
+DATA_KINDS = (0, 1)  # STT_NOTYPE, STT_OBJECT
+
+
 def find(elf: ElfFile, text: str) -> list[FunctionPoint]:
     """Return the places that a function pattern means, sorted by address; wildcards may give many.
 
@@ -236,3 +239,8 @@ def bodies_in(elf: ElfFile, low: int, high: int) -> list[tuple[int, int]]:
             if stop - starts[index] < LONGEST:
                 found.append((starts[index], stop))
     return found
+
+
+def data_symbol(elf: ElfFile, name: str) -> Symbol | None:
+    """Return the variable of a file that has this name, None where there is none."""
+    return next((s for s in elf.symbols() if s.name == name and s.kind in DATA_KINDS), None)

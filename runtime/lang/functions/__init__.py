@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runtime.lang.functions import (
     actions,
+    addresses,
     aggregates,
     control,
     machine,
@@ -25,7 +26,22 @@ from runtime.lang.functions import (
 from runtime.lang.functions.row import Aggregation, Function
 
 _TOPICS = (
-    *(output, actions, control, maps, text, strings, names, network, times, machine, result, target, stacks),
+    *(
+        addresses,
+        output,
+        actions,
+        control,
+        maps,
+        text,
+        strings,
+        names,
+        network,
+        times,
+        machine,
+        result,
+        target,
+        stacks,
+    ),
 )
 FUNCTIONS: dict[str, Function] = {row.name: row for topic in _TOPICS for row in topic.ROWS}
 _KERNEL = "it works on the kernel's own data"
@@ -37,8 +53,5 @@ NOT_SERVED = {
     "kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
     "percpu_kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
     "unwatch": "it ends watchpoints, which are not served",
-    "container_of": "",
-    "uaddr": "",
-    "cgroupid": "",
 }
 AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}

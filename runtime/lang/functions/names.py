@@ -15,7 +15,7 @@ from runtime.lang.builtins import finish_symbol
 from runtime.lang.functions.row import Function
 from runtime.lang.functions.text import check_address
 from runtime.lang.printed import CGROUP_PATH, KERNEL_SYMBOL
-from runtime.lang.types import INT64, SYMBOL, UNKNOWN, String, Type
+from runtime.lang.types import INT64, SYMBOL, UINT64, UNKNOWN, String, Type
 from runtime.lang.variables import Place
 from runtime.syscalls.table import syscalls
 
@@ -138,7 +138,13 @@ def _fill_cgroup_path(g: Generator, call: tree.Call, place: Place) -> None:
     g.code.store_constant(place, number, 8)
 
 
+def _check_cgroupid(c: Checker, call: tree.Call) -> Type:
+    c.text(call.args[0], "cgroupid()")  # with a literal it is a number already
+    return UINT64
+
+
 ROWS = (
+    Function("cgroupid", 1, 1, _check_cgroupid),
     Function("usym", 1, 1, _check_usym, fill=_fill_usym),
     Function("ksym", 1, 1, _check_ksym, _lower_ksym),
     *(Function(name, 1, 1, _check_name, fill=_fill_name) for name in TABLES),
