@@ -8,8 +8,11 @@ from __future__ import annotations
 import random
 import re
 import time
+import tomllib
+from pathlib import Path
 
-from runtime.errors import Problem
+from bpftime_cli import scripts
+from runtime.errors import Problem, Problems
 from runtime.lang import Options, Script, compile_script
 
 CORPUS = (
@@ -55,7 +58,18 @@ EXTRA = [
     "\0",
     "\udcff",
 ]
-TOKENS = [TOKEN.findall(text) for text in CORPUS]
+CASES = Path(__file__).parent.parent / "cases" / "lang"
+LONGEST = 10.0  # seconds that one text may take on a loaded machine
+
+
+def texts() -> list[str]:
+    """Give all scripts that we have: those above, the ready ones, and those of the cases, good and bad."""
+    ready = [path.read_text() for name in scripts.names() if (path := scripts.find(name))]
+    cases = [tomllib.loads(file.read_text())["case"] for file in sorted(CASES.glob("*.toml"))]
+    return [*CORPUS, *ready, *(case["program"] for group in cases for case in group if "program" in case)]
+
+
+TOKENS = [TOKEN.findall(text) for text in texts() if text]
 
 
 def mutate(random_source: random.Random) -> str:
@@ -81,13 +95,18 @@ def mutate(random_source: random.Random) -> str:
 def attempt(seed: int) -> Script | None:
     """Compile one mutated text; give the script if it is one."""
     text = mutate(random.Random(seed))
+    start = time.monotonic()
     try:
         return compile_script(text, "fuzz", Options(params=("5", "a b")))
     except Problem as problem:
-        assert str(problem)
+        for one in problem.items if isinstance(problem, Problems) else [problem]:
+            assert str(one)
+            assert one.span is not None, f"seed {seed}: no place for '{one}'\n{text}"
         return None
     except Exception as error:
         raise AssertionError(f"seed {seed}: {error!r}\n{text}") from error
+    finally:
+        assert time.monotonic() - start < LONGEST, f"seed {seed} took too long\n{text}"
 
 
 def run(seconds: float, seed: int) -> dict[str, int]:
