@@ -21,6 +21,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -s k -d 'Warn of read
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s v -l verbose -d 'Steps with timings; -vv the plan.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s d -x -a 'ast bytecode all' -d 'Print parse, ast, types, bytecode, verify, codegen, codegen-opt, native, plan or all.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l mode -x -a 'line full none' -d 'trace, codegen (only compile), test, bench, or format (print the script in one style).'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l emit-llvm -r -F -d 'Write the LLVM modules to FILE.original.ll and FILE.optimized.ll.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l fmt -d 'Print the script in one style; same as --mode format.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l test -d 'Run test: probes; same as --mode test.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l bench -d 'Run bench: probes; same as --mode bench.'

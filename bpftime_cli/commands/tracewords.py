@@ -64,6 +64,15 @@ Mode = Annotated[
         help="trace, codegen (only compile), test, bench, or format (print the script in one style).",
     ),
 ]
+EmitLlvm = Annotated[
+    str,
+    typer.Option(
+        "--emit-llvm",
+        metavar="FILE",
+        help="Write the LLVM modules to FILE.original.ll and FILE.optimized.ll.",
+        show_default=False,
+    ),
+]
 Fmt = Annotated[
     bool,
     typer.Option("--fmt", help="Print the script in one style; same as --mode format.", show_default=False),

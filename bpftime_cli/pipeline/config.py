@@ -30,6 +30,7 @@ class Config:
     verbose: int = 0
     stages: tuple[str, ...] = ()
     mode: str = "trace"
+    emit_llvm: str = ""
     dry_run: bool = False
     unsafe: bool = False
     inject: str = "ptrace"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from bpftime_cli.pipeline.programs import Programs, clock_source
 from runtime.ebpf.listing import listing
-from runtime.errors import UsageProblem
+from runtime.errors import Problem, UsageProblem
 from runtime.jit.unit import Build
 from runtime.lang.tree import Node
 from runtime.maps.layout import possible_cpus
@@ -93,6 +94,23 @@ def _module(optimised: bool) -> Callable[[Programs, str, str], list[str]]:
         return text.splitlines()
 
     return lines
+
+
+def write_modules(programs: Programs, name: str, build: str) -> None:
+    """Write all programs' LLVM modules, as lifted and as they go to the back end.
+
+    Raises:
+        Problem: a file cannot be written.
+    """
+    for suffix, optimised in (("original", False), ("optimized", True)):
+        path = Path(f"{name}.{suffix}.ll")
+        lines = [
+            line for p in programs.object.programs for line in _module(optimised)(programs, p.name, build)
+        ]
+        try:
+            path.write_text("".join(f"{line}\n" for line in lines))
+        except OSError as error:
+            raise Problem(f"failed to open file '{path}': {error.strerror}") from None
 
 
 STAGES: dict[str, Callable[[Programs, str, str], list[str]]] = {

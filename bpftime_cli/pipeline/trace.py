@@ -66,6 +66,10 @@ class Trace:
             from bpftime_cli.pipeline.stages import show  # lazy: only for -d
 
             self.console.talk(show(programs, self.config.stages, "rseq").encode())
+        if self.config.emit_llvm:
+            from bpftime_cli.pipeline.stages import write_modules  # lazy: LLVM
+
+            write_modules(programs, self.config.emit_llvm, "rseq")
         if self.config.mode == "codegen" or (self.config.dry_run and not self.config.has_target):
             self._note("no target: nothing was placed")
             return 0

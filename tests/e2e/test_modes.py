@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,44 @@ def test_a_signal_starts_self_probes() -> None:
         tracer.process.send_signal(signal.SIGUSR1)
         ended = tracer.end(0)
     assert (ended.out, ended.status) == ("end\n", 7)
+
+
+STAGES = {
+    "parse": "  parameter index=1",
+    "ast": "  integer value=5 text='$5'",
+    "types": ":: int8",
+    "bytecode": "call map_update_elem",
+    "verify": "needs nothing",
+    "codegen": "define ",
+    "codegen-opt": "; ModuleID",
+    "native": "ret",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_of_the_compiler(stage: str) -> None:
+    done = bpftime("trace", "--mode", "codegen", "-d", stage, "-e", "begin { @[$1] = 7; }", "5")
+    assert done.returncode == 0
+    first, *rest = done.stderr.decode().splitlines()
+    assert first.startswith(f"-- {stage}")
+    assert any(STAGES[stage] in line for line in rest)
+
+
+def test_modules_are_written(tmp_path: Path) -> None:
+    done = bpftime("trace", "--mode", "codegen", "--emit-llvm", f"{tmp_path}/m", "-e", "begin { @ = 1; }")
+    assert done.returncode == 0
+    for name in ("m.original.ll", "m.optimized.ll"):
+        assert "define " in (tmp_path / name).read_text()
+
+
+def test_dry_run_without_a_target_only_compiles() -> None:
+    done = bpftime("trace", "--dry-run", "-e", "uprobe:libc.so.6:malloc { @ = count(); }")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_style() -> None:
+    done = bpftime("trace", "--fmt", "-e", "begin{print(1);}")
+    assert done.stdout == b"begin {\n  print(1);\n}\n"
 
 
 @pytest.mark.parametrize(
