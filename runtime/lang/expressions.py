@@ -5,7 +5,6 @@ Nesting is limited, so that no later pass over the tree can run out of stack.
 
 from __future__ import annotations
 
-from runtime.errors import Bug
 from runtime.lang import tree
 from runtime.lang.lexer import Token, Tokens
 from runtime.lang.source import At
@@ -140,8 +139,8 @@ class ExpressionParser(Tokens):
         raise self.error("expected expression")
 
     def block(self) -> tree.Block:
-        """Parse `{ … }`; statements are the subclass's."""
-        raise Bug("an expression parser alone has no blocks")
+        """Parse `{ … }`; statements are the subclass's, one expression alone has none."""
+        self.fail("expected expression")
 
     def if_expression(self) -> tree.If:
         """Parse `if … { … } [else …]`."""
