@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from tests.bench import attaching, calls, code, starting
+from tests.bench import attaching, calls, code, starting, syscalls
 from tests.bench.row import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls.rows,
+    "syscalls": syscalls.rows,
     "attaching": attaching.rows,
     "starting": starting.rows,
     "code": code.rows,

@@ -1,0 +1,82 @@
+"""What a probe adds to a system call: to the traced one, and to all others of the process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from tests.bench.row import Row
+from tests.tools.target import build
+from tests.tools.tracing import Running, Tracer, counts, read_until
+
+BATCHES, CALLS = 60, 50_000
+GETPPID, BY_NUMBER, OTHER = 0, 1, 2
+LATENCY = """
+tracepoint:syscalls:sys_enter_getppid { @s[tid] = nsecs; }
+tracepoint:syscalls:sys_exit_getppid { @ = hist(nsecs - @s[tid]); delete(@s[tid]); }
+"""
+ROWS = (
+    ("count() before a call", "tracepoint:syscalls:sys_enter_getppid { @ = count(); }", GETPPID, 3.0),
+    ("count() after a call", "tracepoint:syscalls:sys_exit_getppid { @ = count(); }", GETPPID, 0.0),
+    ("count() before and after",
+     "tracepoint:syscalls:sys_enter_getppid { @ = count(); } tracepoint:syscalls:sys_exit_getppid { @r = count(); }",
+     GETPPID, 30.0),
+    ("sum() of results", "tracepoint:syscalls:sys_exit_getppid { @ = sum(args.ret); }", GETPPID, 0.0),
+    ("a latency histogram by thread", LATENCY, GETPPID, 0.0),
+    ("count() of all calls, before", "tracepoint:raw_syscalls:sys_enter { @ = count(); }", GETPPID, 0.0),
+    ("count() by number, all calls", "tracepoint:raw_syscalls:sys_enter { @[args.id] = count(); }", GETPPID, 0.0),
+    ("count() where any call is made", "tracepoint:syscalls:sys_enter_getppid { @ = count(); }", BY_NUMBER, 0.0),
+    ("count() after one made there", "tracepoint:syscalls:sys_exit_getppid { @ = count(); }", BY_NUMBER, 0.0),
+    ("another call is traced, of one made there", "tracepoint:syscalls:sys_enter_getuid { @ = count(); }", BY_NUMBER, 1.0),
+)  # fmt: skip
+
+
+class Calls:
+    """The running target and how long its calls take."""
+
+    def __init__(self, target: Running) -> None:
+        self.target = target
+
+    def best(self, kind: int) -> float:
+        """Nanoseconds a call, the minimum of many short batches."""
+        return min(self._once(kind) for _ in range(BATCHES)) / CALLS
+
+    def _once(self, kind: int) -> int:
+        self.target.process.stdin.write(b"%d %d\n" % (kind, CALLS))
+        self.target.process.stdin.flush()
+        return counts(read_until(self.target.process.stdout, b"done\n"))["ns"]
+
+
+def rows() -> Iterator[Row]:
+    """Ours, then the kernel's own tracepoint."""
+    with Running(build("askbench")) as target:
+        calls = Calls(target)
+        bare = {kind: calls.best(kind) for kind in (GETPPID, BY_NUMBER, OTHER)}
+        yield Row("getppid()", bare[GETPPID], "ns")
+        with Tracer(("-q", "-p", str(target.pid), "-e", ROWS[0][1])) as tracer:
+            other = calls.best(OTHER)
+            tracer.end()
+        yield Row("a call that is not traced", other, "ns", "the bare call", other / bare[OTHER])
+        for name, program, kind, goal in ROWS:
+            with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
+                armed = calls.best(kind)
+                tracer.end()
+            again = min(bare[kind], calls.best(kind))
+            yield Row(f"+ {name}", armed - again, "ns", "the bare call", armed / again, goal)
+        yield from _kernel(calls, bare[GETPPID])
+
+
+def _kernel(calls: Calls, bare: float) -> Iterator[Row]:
+    name = "+ the kernel's tracepoint, count()"
+    if not shutil.which("bpftrace") or os.geteuid():
+        yield Row(name, 0, "ns", skipped="needs root and bpftrace")
+        return
+    program = 'BEGIN { printf("on\\n"); } tracepoint:syscalls:sys_enter_getppid { @ = count(); }'
+    process = subprocess.Popen(["bpftrace", "-e", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    read_until(process.stdout, b"on\n")
+    armed = calls.best(GETPPID)
+    process.send_signal(2)
+    process.communicate()
+    yield Row(name, armed - bare, "ns", "the bare call", armed / bare)
