@@ -25,6 +25,7 @@ from bpftime_cli.commands.tracewords import (
     IncludeFolders,
     Info,
     Interval,
+    List,
     MaxEvents,
     Mode,
     Output,
@@ -119,8 +120,11 @@ def trace(
     wait_dlopen: WaitDlopen = "100ms",
     include_folders: IncludeFolders = None,
     include_files: IncludeFiles = None,
+    listing: List = False,
 ) -> int:
     """Compile a script and run it inside the target process."""
+    if listing:
+        return _list(ctx)
     from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.trace import Trace
 
@@ -129,6 +133,23 @@ def trace(
     if config.mode == "format":
         return _print_formatted(config, console)
     return Trace(config, console).run()
+
+
+def _list(ctx: typer.Context) -> int:
+    """Print probes: of the script that is given, else of the pattern, else all."""
+    from bpftime_cli.console import Console, standard_output
+    from bpftime_cli.pipeline.probelist import Listing, show_probes
+    from bpftime_cli.pipeline.processes import parse_pids
+
+    values = ctx.params
+    texts, arguments = values["text"] or [], values["arguments"] or []
+    pids, verbose = parse_pids(tuple(values["pid"] or [])), bool(values["verbose"])
+    if texts or (arguments and Path(arguments[0]).is_file() and ":" not in arguments[0]):
+        program, file, params = _program(texts, arguments)
+        asked = Listing("", program, file, pids, tuple(params), verbose)
+    else:
+        asked = Listing(",".join(arguments), pids=pids, verbose=verbose)
+    return show_probes(asked, Console(standard_output()))
 
 
 def _print_formatted(config: Config, console: Console) -> int:

@@ -170,6 +170,15 @@ WaitDlopen = Annotated[
         "--wait-dlopen", metavar="TIME", help="How long a thread that loads a library waits for its probes."
     ),
 ]
+List = Annotated[
+    bool,
+    typer.Option(
+        "-l",
+        "--list",
+        help="List probes: all, of a pattern, of a script; -v with arguments.",
+        show_default=False,
+    ),
+]
 IncludeFolders = Annotated[
     list[str] | None,
     typer.Option("-I", metavar="DIR", help="Folder with C headers for #include.", show_default=False),

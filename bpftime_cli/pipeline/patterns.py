@@ -87,7 +87,7 @@ def _matches(provider: str, parts: tuple[str, str], pids: tuple[int, ...]) -> li
     problem: AttachProblem | None = None
     for path, elf in files_of(binary, pids):
         try:
-            points = _points(elf, function)
+            points = points_of(elf, function)
         except AttachProblem as error:
             problem = error
             continue
@@ -99,7 +99,7 @@ def _matches(provider: str, parts: tuple[str, str], pids: tuple[int, ...]) -> li
     return list(found.values())
 
 
-def _points(elf: ElfFile, function: str) -> list[tuple[str, int, bool]]:
+def points_of(elf: ElfFile, function: str) -> list[tuple[str, int, bool]]:
     """Return name, size and whether it is an IFUNC of the functions that a pattern means: every name of each.
 
     Raises:

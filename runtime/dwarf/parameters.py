@@ -52,20 +52,20 @@ def parameters_of(types: DwarfTypes, function: Entry) -> list[Parameter]:
 def _parameters(types: DwarfTypes, function: Entry) -> list[Parameter]:
     is_go = function.unit.top.number(LANGUAGE) == GO
     registers = _GoRegisters() if is_go else _Registers()
-    result = _attribute_entry(types.info, function, TYPE)
+    result = attribute_entry(types.info, function, TYPE)
     if not is_go and result is not None and _is_in_memory(types, result):
         registers.take(1)  # the caller says where the result is to be
     found = []
-    for entry in _formal(types.info, function):
+    for entry in formal_parameters(types.info, function):
         if is_go and entry.number(VARIABLE_PARAMETER):
             continue
-        name = _origin_text(types.info, entry)
-        target = _attribute_entry(types.info, entry, TYPE)
+        name = name_of(types.info, entry)
+        target = attribute_entry(types.info, entry, TYPE)
         found.append(_placed(types, name, target, registers))
     return found
 
 
-def _formal(info: DebugInfo, function: Entry) -> Iterator[Entry]:
+def formal_parameters(info: DebugInfo, function: Entry) -> Iterator[Entry]:
     """The parameters' entries: of the function itself, else of what it is an instance of."""
     mine = [entry for entry in function.unit.children(function) if entry.tag == PARAMETER]
     origin = _origin(info, function)
@@ -79,7 +79,8 @@ def _origin(info: DebugInfo, entry: Entry) -> Entry | None:
     return info.entry_at(at) if at >= 0 else None
 
 
-def _origin_text(info: DebugInfo, entry: Entry) -> str:
+def name_of(info: DebugInfo, entry: Entry) -> str:
+    """The name of an entry, or of what it is an instance of."""
     for _ in range(4):  # instance, abstract instance, declaration
         if entry.attributes.get(NAME):
             return entry.text()
@@ -90,7 +91,7 @@ def _origin_text(info: DebugInfo, entry: Entry) -> str:
     return ""
 
 
-def _attribute_entry(info: DebugInfo, entry: Entry, attribute: int) -> Entry | None:
+def attribute_entry(info: DebugInfo, entry: Entry, attribute: int) -> Entry | None:
     """What an attribute refers to, of the entry or of what it is an instance of."""
     for _ in range(4):
         at = entry.number(attribute, -1)

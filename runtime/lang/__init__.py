@@ -7,8 +7,8 @@ several providers becomes several programs.
 
 from __future__ import annotations
 
-from runtime.lang.compile import compile_script
+from runtime.lang.compile import compile_script, probes_of
 from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.script import Options, Script, ScriptProbe
 
-__all__ = ["MapDecoder", "Options", "Script", "ScriptProbe", "compile_script"]
+__all__ = ["MapDecoder", "Options", "Script", "ScriptProbe", "compile_script", "probes_of"]

@@ -25,6 +25,7 @@ from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
 from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
+from runtime.lang.providers import read_point
 from runtime.lang.records import RING
 from runtime.lang.script import Options, Script, ScriptProbe
 from runtime.lang.source import Source
@@ -53,6 +54,21 @@ def compile_script(text: str, file: str = "stdin", options: Options | None = Non
     """
     with _deep_recursion():
         return _compile(Source(text, file), options or Options())
+
+
+def probes_of(text: str, file: str, params: tuple[str, ...], pid: bool) -> list[str]:
+    """Read the attach points of a script, in order, with full names and parameters put in.
+
+    Raises:
+        Problem: what is wrong, with its place.
+    """
+    with _deep_recursion():
+        source = Source(text, file)
+        script = parse(source)
+        imports.merge(source, script)
+    positional = Parameters.of(params).positional
+    points = [point for probe in script.probes for point in probe.points]
+    return [read_point(source, point.at, point.text, positional, pid).text for point in points]
 
 
 @contextmanager
