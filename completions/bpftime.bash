@@ -54,11 +54,11 @@ _bpftime_choose() {
         return
         ;;
     trace:-d)
-        _bpftime_words "ast bytecode all" "$3"
+        _bpftime_words "parse ast types bytecode verify codegen codegen-opt native plan all" "$3"
         return
         ;;
     trace:--mode)
-        _bpftime_words "line full none" "$3"
+        _bpftime_words "trace codegen test bench format" "$3"
         return
         ;;
     trace:--emit-llvm)

@@ -60,7 +60,7 @@ Mode = Annotated[
     str,
     typer.Option(
         "--mode",
-        metavar="MODE",
+        metavar="TASK",
         help="trace, codegen (only compile), test, bench, or format (print the script in one style).",
     ),
 ]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from bpftime_cli import ROOT, __version__
+from bpftime_cli import ROOT, __version__, scripts
 from bpftime_cli.manual import words
 from bpftime_cli.manual.tree import Command, Option
 
@@ -33,6 +33,7 @@ def write(commands: tuple[Command, ...]) -> str:
         *_paragraph(words.FORMATS),
         ".SH EXAMPLES",
     ]
+    lines[-1:-1] = [".SH READY SCRIPTS", *_paragraph(words.SCRIPTS), *_scripts()]
     for title, example in words.EXAMPLES:
         lines += [".TP", _line(title), f".nf\n{_line(example)}\n.fi"]
     lines += [".SH PERMISSIONS", *_paragraph(words.PERMISSIONS)]
@@ -68,6 +69,19 @@ def _command(command: Command) -> list[str]:
     lines += _rows((argument.metavar, argument.help) for argument in command.arguments)
     for option in command.options:
         lines += [".TP", _option(option), _line(option.help or "No description.")]
+    return lines
+
+
+def _scripts() -> list[str]:
+    lines = []
+    for name in scripts.names():
+        lines += [
+            ".TP",
+            f"\\fB{_escaped(name)}\\fR",
+            ".nf",
+            *map(_line, scripts.page(name).splitlines()),
+            ".fi",
+        ]
     return lines
 
 

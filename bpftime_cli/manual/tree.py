@@ -32,7 +32,11 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "WHEN": ("words", ("auto", "always", "never")),
     "WHAT": ("words", ("lost", "empty")),
     "TYPE": ("words", ("uprobe", "uretprobe")),
-    "STAGE": ("words", ("ast", "bytecode", "all")),
+    "STAGE": (
+        "words",
+        ("parse", "ast", "types", "bytecode", "verify", "codegen", "codegen-opt", "native", "plan", "all"),
+    ),
+    "TASK": ("words", ("trace", "codegen", "test", "bench", "format")),
 }
 # command and metavar whose word alone does not say it
 SPECIAL = {("maps", "NAME"): "MAP"}

@@ -22,6 +22,9 @@ FORMATS = """text is bpftrace's text. json is one object a line with "type" and 
 bpftrace spells it. Data goes to standard output or to the file of -o, everything else to standard
 error."""
 
+SCRIPTS = """Scripts that are found by their name where no such file exists: bpftime trace NAME.
+bpftime trace --help-script NAME prints what one does, --help-script all lists them.
+"""
 EXAMPLES = (
     ("Allocations by program", "bpftime trace -e 'uprobe:libc.so.6:malloc { @[comm] = count(); }' -- ls /"),
     ("Sizes of reads", "bpftime trace -e 'uprobe:libc.so.6:read { @ = hist(arg2); }' -- cat /etc/passwd"),

@@ -35,6 +35,7 @@ def test_page(name: str) -> None:
     assert done.returncode == 0
     assert first.endswith(".")
     assert any(line.startswith(f"usage: bpftime trace {name}") for line in rest)
+    assert any(line.startswith("cost: about ") for line in rest)
 
 
 def test_list_of_all() -> None:
