@@ -217,7 +217,9 @@ class Checker:
     def give(self, node: tree.MapAccess, facts: MapFacts, kind: Type) -> None:
         """Widen a map's value type by something assigned to it."""
         joined = join(facts.value, kind)
-        if joined is None:
+        if joined is None and (different := _different_numbers(facts.value, kind)):
+            self.fail(node.at, different)
+        elif joined is None:
             self.fail(
                 node.at,
                 f"Type mismatch for {node.name}: trying to assign value of type '{kind}' when map already has"
@@ -293,3 +295,17 @@ def _fits(have: Type, new: Type) -> bool:
 
 def _short(kind: Type) -> str:
     return str(kind).rstrip("0123456789") if isinstance(kind, Int) else str(kind).partition("[")[0]
+
+
+NUMBERS = {
+    "hist": "bits",
+    "lhist": "bounds",
+    "tseries": "intervals or modes",
+}  # aggregation → what its numbers are
+
+
+def _different_numbers(have: Type, new: Type) -> str:
+    """Say that one aggregation was called with other numbers, empty where that is not what is wrong."""
+    if not isinstance(have, Aggregate) or not isinstance(new, Aggregate) or have.name != new.name:
+        return ""
+    return f"Different {NUMBERS[have.name]} in a single {have.name} unsupported"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ import pytest
 from bpftime_cli.console import Console
 from bpftime_cli.messages import Message, report, show
 from bpftime_cli.render import FORMATS, Style
+from bpftime_cli.render.series import series_lines
 from bpftime_cli.render.text import bar_length
 from runtime.errors import Problem, Problems, Span
-from runtime.events import Buffer, Event, MapData, Pointer, Stats, Variant
+from runtime.events import Buffer, Event, MapData, Pointer, Series, Stats, Variant
 from runtime.lang.histograms import hist, lhist
+from runtime.lang.series import newest, window
 
 GOLDEN = Path(__file__).parent.parent / "cases" / "render"
 SPAN = Span("stdin", 1, 9, 1, 14, "begin { errorf(5); }")
@@ -106,3 +110,72 @@ def test_progress_is_for_terminals_alone() -> None:
     console = Console(io.BytesIO())
     with console.progress("looking", 5000) as tick:
         assert tick is None
+
+
+CHART = """\
+@t[a]:
+             -2                                                  3
+hh:mm:ss.ms  |___________________________________________________|
+00:00:01.500 *                    .                              | -2
+00:00:02.000 |                    .                              | -
+00:00:02.500 |                   *.                              | 0
+00:00:03.000 |                    .                              * 3
+             v___________________________________________________v
+             -2                                                  3
+
+"""
+SERIES = Series(500_000_000, {3: -2, 4: None, 5: 0, 6: 3})
+
+
+@pytest.fixture()
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("utc")
+def test_series_are_charts() -> None:
+    out = bytearray()
+    FORMATS["text"](out.extend).write(Event("tseries", MapData("@t", True, ((b"a", SERIES),))))
+    assert out.decode() == CHART
+
+
+@pytest.mark.usefixtures("utc")
+@pytest.mark.parametrize(
+    ("interval", "head", "row", "width"),
+    [
+        (2 * 10**9, "hh:mm:ss ", "00:00:02 ", 9),
+        (10**9, "hh:mm:ss ", "00:00:01 ", 9),
+        (10**7, "hh:mm:ss.ms  ", "00:00:00.010 ", 13),
+        (10**4, "hh:mm:ss.μs     ", "00:00:00.000010 ", 16),
+        (10, "hh:mm:ss.ns        ", "00:00:00.000000010 ", 19),
+    ],
+)
+def test_the_time_of_an_interval_has_the_digits_it_needs(
+    interval: int, head: str, row: str, width: int
+) -> None:
+    lines = series_lines(Series(interval, {1: 5}))
+    assert lines[0].startswith(" " * width + "4 ")  # equal values widen the range by one each
+    assert lines[1].startswith(head + "|_")
+    assert lines[2].startswith(row + "|")
+    assert lines[2].endswith("| 5")
+
+
+@pytest.mark.usefixtures("utc")
+def test_series_as_json_leave_out_empty_intervals() -> None:
+    out = bytearray()
+    FORMATS["json"](out.extend).write(Event("tseries", MapData("@t", False, ((None, SERIES),))))
+    rows = json.loads(out)["data"]["@t"]
+    assert [row["value"] for row in rows] == [-2, 0, 3]
+    assert rows[0]["interval_start"] == "1970-01-01T00:00:01.500000000"
+
+
+def test_a_series_shows_its_last_intervals() -> None:
+    have = Series(10, {95: 1, 97: 2, 99: 3})
+    assert window(have, 100, 4, 0).values == {97: 2, 98: None, 99: 3, 100: None}
+    assert window(have, 200, 4, 0).values == {}
+    assert window(have, 100, 4, 37 * 10**9 + 800).offset == 37 * 10**9
+    assert newest([have, Series(10, {}), Series(10, {120: 1})]) == 120
