@@ -55,6 +55,12 @@ class Output:
         trailer = self.config.text("str_trunc_trailer").encode("utf-8", "surrogateescape")
         return Reading(self.formats, trailer)
 
+    def pattern(self, text: str) -> int:
+        """Give the number of a format of strftime or a pattern of cgroup_path: the same for equal ones."""
+        if text not in self.formats:
+            self.formats.append(text)
+        return self.formats.index(text)
+
     def failure(self, text: str, span: Span) -> int:
         """Give the number of a place that may fail."""
         self.failures.append(Failing(text, span))

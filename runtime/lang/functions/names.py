@@ -131,8 +131,7 @@ def _check_cgroup_path(c: Checker, call: tree.Call) -> Type:
 
 def _fill_cgroup_path(g: Generator, call: tree.Call, place: Place) -> None:
     pattern = call.args[1].value if len(call.args) == 2 and isinstance(call.args[1], tree.String) else b"*"
-    g.output.formats.append(pattern.decode("utf-8", "surrogateescape"))
-    number = len(g.output.formats) - 1
+    number = g.output.pattern(pattern.decode("utf-8", "surrogateescape"))
     g.word(call.args[0])
     g.code.store(place + 8, 0, 8)
     g.code.store_constant(place, number, 8)

@@ -35,8 +35,7 @@ def _clock(node: tree.Expr) -> str:
 def _fill_strftime(g: Generator, call: tree.Call, place: Place) -> None:
     text = call.args[0]
     assert isinstance(text, tree.String)
-    g.output.formats.append(text.value.decode("utf-8", "surrogateescape"))
-    number = len(g.output.formats) - 1
+    number = g.output.pattern(text.value.decode("utf-8", "surrogateescape"))
     g.word(call.args[1])
     is_tai = _clock(call.args[1]) in ("tai", "sw_tai")
     g.code.store_constant(place, number, 4)
