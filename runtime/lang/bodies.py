@@ -9,7 +9,8 @@ from runtime.lang import tree
 from runtime.lang.checker import Body
 from runtime.lang.debug import Debug
 from runtime.lang.fields import uses_args
-from runtime.lang.providers import Point, read_point, served, split_point
+from runtime.lang.points import read_points
+from runtime.lang.providers import Point, served, split_point
 from runtime.lang.source import Source
 from runtime.lang.tracepoints import fields_of
 from runtime.types import ContextKind
@@ -46,8 +47,10 @@ def read_bodies(
         each = uses_args(probe)
         for point in probe.points:
             try:
-                found = read_point(source, point.at, point.text, params, named)
-                points += _with_parameters(source, found, debug) if each else split_point(found, each=each)
+                for found in read_points(source, point.at, point.text, params, named):
+                    points += (
+                        _with_parameters(source, found, debug) if each else split_point(found, each=each)
+                    )
             except Unserved as error:
                 unserved.append(error)
             except Problem as error:
