@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 from attachers.inject.frames import Request
+from attachers.lines import MARK, points_of_line
 from attachers.target import Target
 from runtime.agent.protocol import Op
 from runtime.errors import AttachProblem, ObjectProblem, alternatives
@@ -91,6 +92,8 @@ def find_points(target: Target, module: Module, pattern: str) -> list[FunctionPo
     Raises:
         AttachProblem: nothing matches.
     """
+    if pattern.startswith(MARK):
+        return points_of_line(module.elf, pattern)
     points = find(module.elf, pattern)
     indirect = [p for p in points if p.indirect]
     if module.start in target.unrelocated:

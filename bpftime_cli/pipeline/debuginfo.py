@@ -49,6 +49,10 @@ class ScriptDebug:
             Problem: the file has no debug info, or none of the functions is in it.
         """
         binary, text = _binary(parts), _function(parts)
+        if text.startswith("@"):
+            raise Problem(
+                "args are known only where a function begins", hint="name the function instead of the line"
+            )
         files = self._files(binary)
         found = [one for path, elf in files for one in _in_file(path, elf, text)]
         if not found:

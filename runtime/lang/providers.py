@@ -86,6 +86,8 @@ BY_ALIAS = {alias: provider for provider in reversed(PROVIDERS) for alias in pro
     "u": BY_NAME["uprobe"],
     "ur": BY_NAME["uretprobe"],
 }
+LOCATION = re.compile(r"@.+:[0-9]{1,9}(:[0-9]{1,9})?")
+OFFSET = re.compile(r"\+(0x[0-9a-fA-F]+|[0-9]+)$")
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3}
 DURATION = re.compile(r"([0-9]+)(ns|us|ms|s|m|h|d)?")
 SECONDS = {
@@ -147,6 +149,8 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
     if provider.most == 0 and rest in (("*",), ("",)):
         rest = ()
     _check_count(source, at, provider, rest, pid)
+    if provider.name in FUNCTION_PROVIDERS:
+        _check_place(source, at, provider, rest[-1])
     if provider.name == "self":
         _check_signal(source, at, rest)
     period = _period(source, at, rest) if provider.name == "interval" else 0
@@ -154,7 +158,7 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
         tracepoints.check(source, at, rest)
     elif provider.name == "rawtracepoint":
         provider = with_context(provider, tracepoints.raw_context(source, at, rest))
-    canonical = ":".join((provider.name, *rest))
+    canonical = ":".join((provider.name, *rest)).replace(":@", "@", 1)
     return Point(provider, rest, canonical, at, name, period)
 
 
@@ -192,10 +196,12 @@ def split_point(point: Point, *, each: bool) -> list[Point]:
 def _function_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
     """Put a function's name together where it was split: `f@V1`, `f@@V2`, `f@plt`, `ns::f`.
 
-    `BINARY@FILE:LINE` stays apart: its mark follows the binary.
+    The place of `BINARY@FILE:LINE` keeps its mark: `@FILE:LINE`.
     """
-    if len(parts) < 3 or parts[1] == "@":
+    if len(parts) < 3:
         return parts
+    if parts[1] == "@":
+        return (parts[0], "@" + ":".join(parts[2:]))
     first, *words = parts
     front = [words.pop(0)] if words[0] == CPP and len(words) > 1 else []
     text = ""
@@ -226,6 +232,16 @@ def _check_count(source: Source, at: At, provider: Provider, parts: tuple[str, .
     raise source.problem(
         at, f"{provider.name} probe type requires {counts} argument{plural}, found {len(parts)}"
     )
+
+
+def _check_place(source: Source, at: At, provider: Provider, place: str) -> None:
+    """Check what stands for a function: a return has no place inside of it."""
+    if place.startswith("@") and not LOCATION.fullmatch(place):
+        raise source.problem(at, f"wrong place in a source: {place[1:]}", "write BINARY@FILE:LINE[:COLUMN]")
+    if provider.result and place.startswith("@"):
+        raise source.problem(at, "Source code location not allowed", "name the function")
+    if provider.result and OFFSET.search(place):
+        raise source.problem(at, "Offset not allowed", "a return probe has no offset")
 
 
 def _check_signal(source: Source, at: At, parts: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from runtime.dwarf.info import DebugInfo, debug_info
+from runtime.dwarf.lines import addresses_of, lines_near
 from runtime.dwarf.parameters import parameters_of
 from runtime.dwarf.types import DwarfTypes, types_of
 from runtime.errors import ObjectProblem, Problem
@@ -148,6 +149,7 @@ def test_damaged_debug_info_gives_problems_only(tmp_path: Path) -> None:
             for symbol in elf.functions:
                 if (function := info.function_at(symbol.value)) is not None:
                     parameters_of(types, function)
+            addresses_of(info, "typed.c", 31)
         except ObjectProblem:
             pass
 
@@ -160,3 +162,40 @@ def shape_of_all(types: DwarfTypes) -> None:
             assert isinstance(dict(kind.fields), dict)
     types.typedef("counter_t")
     types.constant("BLUE")
+
+
+def listed_rows(path: Path, name: str) -> list[tuple[int, int] | None]:
+    """Line and address of each statement of a file, as objdump lists them; None between sequences."""
+    text = subprocess.run(
+        ["objdump", "--dwarf=decodedline", str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    rows: list[tuple[int, int] | None] = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 3 and words[0].endswith(name) and words[2].startswith("0x") and words[-1] == "x":
+            rows.append((int(words[1]), int(words[2], 16)))
+        elif len(words) < 3 or words[1] == "-" or not words[0].endswith(name):
+            rows.append(None)
+    return rows
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("flags", [(), ("-O0",), ("-gdwarf-4",), ("-gdwarf-3", "-O1")], ids=str)
+def test_lines_begin_where_objdump_says(compiler: str, flags: tuple[str, ...]) -> None:
+    if not shutil.which(compiler) or not shutil.which("objdump"):
+        pytest.skip(f"no {compiler} or no objdump")
+    path = build("typed", *flags, compiler=compiler)
+    info = debug_info(str(path))
+    assert info is not None
+    wanted: dict[int, set[int]] = {}
+    before = None
+    for row in listed_rows(path, "typed.c"):
+        if row is not None and (before is None or before[0] != row[0]):
+            wanted.setdefault(row[0], set()).add(row[1])
+        before = row
+    assert len(wanted) > 20
+    for line in range(1, 80):
+        assert set(addresses_of(info, "typed.c", line)) == wanted.get(line, set()), line
+        assert addresses_of(info, "targets/typed.c", line) == addresses_of(info, "typed.c", line)
+    assert addresses_of(info, "other.c", 25) == []
+    assert lines_near(info, "typed.c", 26)[0] in (25, 26, 27)
