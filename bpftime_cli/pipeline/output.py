@@ -17,6 +17,7 @@ from runtime.errors import Problem, UsageProblem
 from runtime.events import Action, Event
 from runtime.lang.builtins import CHILD
 from runtime.lang.complaints import COUNTS, TOLD
+from runtime.lang.probenames import MOST, NAMES
 from runtime.lang.script import Script
 from runtime.shm.ring import RingReader
 from runtime.shm.session import Session
@@ -81,6 +82,7 @@ class Output:
         self.session = session
         self.names = names
         self.exit_code: int | None = None
+        names.on_probe = self._name_probe
         self.printed = 0
         self._lost_before = 0
         self._is_stopped = False
@@ -211,6 +213,12 @@ class Output:
         self.flush()
         done = subprocess.run(["/bin/sh", "-c", action.text], stdout=subprocess.PIPE, check=False)
         self._handle(Event("syscall", done.stdout))
+
+    def _name_probe(self, cookie: int, name: str) -> None:
+        """Tell the programs which of the texts that they compare with is the name of a probe."""
+        for row, text in enumerate(self.script.probe_names):
+            if text == name and cookie < MOST:
+                self.session.view(NAMES).poke(row * MOST + cookie, b"\1")
 
     def set_child(self, pid: int) -> None:
         """Tell the programs the id of the launched program, where they ask."""

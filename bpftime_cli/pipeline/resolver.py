@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from bisect import bisect_right
+from collections.abc import Callable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
@@ -27,6 +28,7 @@ class Names:
     def __init__(self) -> None:
         self.demangles = True
         self.probes: list[str] = []
+        self.on_probe: Callable[[int, str], object] = lambda _cookie, _name: None
         self._cookies: dict[str, int] = {}
         self._modules: dict[int, list[Module]] = {}
         self._perf_maps: dict[int, PerfMap] = {}
@@ -36,6 +38,7 @@ class Names:
         if name not in self._cookies:
             self._cookies[name] = len(self.probes)
             self.probes.append(name)
+            self.on_probe(self._cookies[name], name)
         return self._cookies[name]
 
     def add_row(self, names: list[str]) -> int:

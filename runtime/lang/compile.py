@@ -25,6 +25,7 @@ from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
 from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
+from runtime.lang.probenames import MOST, NAMES
 from runtime.lang.providers import read_point
 from runtime.lang.records import RING
 from runtime.lang.script import Options, Script, ScriptProbe
@@ -131,6 +132,7 @@ def _compile(source: Source, options: Options) -> Script:
         config,
         tuple(output.failures),
         tuple(output.addresses),
+        tuple(output.probe_names),
     )
 
 
@@ -196,6 +198,8 @@ def _specs(output: Output, config: Config, programs: list[Program]) -> tuple[Map
         specs.append(MapSpec(ZEROS, MapKind.ARRAY, 4, output.zeros, 1))
     if any(CHILD in program.map_refs.values() for program in programs):
         specs.append(MapSpec(CHILD, MapKind.ARRAY, 4, 8, 1))
+    if output.probe_names:
+        specs.append(MapSpec(NAMES, MapKind.ARRAY, 4, MOST * len(output.probe_names), 1))
     if output.failures:
         specs.append(MapSpec(COUNTS, MapKind.ARRAY, 4, 8 * len(output.failures), 1))
     specs += [

@@ -44,6 +44,7 @@ class Output:
     formats: list[str] = field(default_factory=list)  # of strftime
     functions: dict[str, Subprogram] = field(default_factory=dict)
     failures: list[Failing] = field(default_factory=list)
+    probe_names: list[str] = field(default_factory=list)  # that names of probes are compared with
     addresses: list[tuple[str, str]] = field(default_factory=list)  # binary and symbol, of uaddr
     tables: dict[str, bytes] = field(default_factory=dict)  # constant data that programs read
     checks: bool = False  # -k: reads and look-ups that fail are told
@@ -60,6 +61,12 @@ class Output:
         if text not in self.formats:
             self.formats.append(text)
         return self.formats.index(text)
+
+    def probe_name(self, text: str) -> int:
+        """Give the number of a text that names of probes are compared with."""
+        if text not in self.probe_names:
+            self.probe_names.append(text)
+        return self.probe_names.index(text)
 
     def failure(self, text: str, span: Span) -> int:
         """Give the number of a place that may fail."""

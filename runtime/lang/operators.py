@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import access, tree
+from runtime.lang import access, probenames, tree
 from runtime.lang.types import (
     BOOL,
     COMPARISONS,
@@ -104,9 +104,17 @@ def _comparison(c: Checker, node: tree.Node, op: str, left: Type, right: Type) -
             c.warn(node.at, f"comparison of distinct pointer types: {left}, {right}")
         return BOOL
     if isinstance(left, ProbeName) or isinstance(right, ProbeName):
-        return c.fail(node.at, "the probe's name is known only when printed; it can not be compared")
+        return _names(c, node, op, left == right)
     if same and op in ("==", "!=") and isinstance(left, String | Tuple | Array | Buffer | Symbol | Stack):
         return BOOL
     if same and isinstance(left, String):
         return c.fail(node.at, f"The {op} operator can not be used on expressions of types {left}, {right}")
     return c.fail(node.at, f"Type mismatch for '{op}': comparing {left} with {right}")
+
+
+def _names(c: Checker, node: tree.Node, op: str, same: bool) -> Type:
+    """Type a comparison of the name of a probe."""
+    fits = same or (isinstance(node, tree.Binary) and probenames.is_comparison(node))
+    if fits and op in ("==", "!="):
+        return BOOL
+    return c.fail(node.at, "the probe's name can only be compared with a literal, by == or !=")

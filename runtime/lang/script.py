@@ -75,7 +75,8 @@ class Failing:
 class Script:
     """One compiled script.
 
-    `addresses`: what its programs ask the place of, each a binary and the name of its data.
+    `addresses`: what its programs ask the place of, each a binary and the name of its data. `probe_names`:
+    texts that they compare names of probes with (`runtime.lang.probenames`).
     """
 
     object: Object
@@ -86,6 +87,7 @@ class Script:
     config: Config
     failures: tuple[Failing, ...] = ()
     addresses: tuple[tuple[str, str], ...] = ()
+    probe_names: tuple[str, ...] = ()
 
     def decode_record(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Decode one record of the ring `.events`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import aggregate, complaints, conversion, mapcode, memory, reach, tree
+from runtime.lang import aggregate, complaints, conversion, mapcode, memory, probenames, reach, tree
 from runtime.lang.builtins import argument_number, is_entry, lower_entry
 from runtime.lang.c.types import Struct
 from runtime.lang.code import Label, signed32
@@ -111,6 +111,10 @@ def _branch_logical(g: Generator, node: tree.Binary, target: Label, when: bool) 
 def _branch_comparison(g: Generator, node: tree.Binary, target: Label, when: bool) -> None:
     op = node.op if when else OPPOSITE[node.op]
     left, right = conversion.read_type(node.left.type), conversion.read_type(node.right.type)
+    if probenames.is_comparison(node):
+        probenames.equal(g, node)
+        g.code.jump_if_constant("!=" if op == "==" else "==", 0, 0, target)
+        return
     if not left.word:
         memory.differs(g, node.left, node.right)
         g.code.jump_if_constant("!=" if op == "!=" else "==", 0, 0, target)

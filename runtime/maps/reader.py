@@ -172,6 +172,13 @@ class MapView:
         if self.layout.cells > 1:
             self._check(self._call("map_write_cells", *arguments), key)
 
+    def poke(self, offset: int, data: bytes) -> None:
+        """Write bytes into the first value of an array, without copying the rest of it."""
+        if self.spec.kind != MapKind.ARRAY or not 0 <= offset <= self.spec.value_size - len(data):
+            raise Problem(f"map '{self.spec.name}' has no byte {offset}")
+        start = self.offset + self.layout.data + offset
+        self.region[start : start + len(data)] = data
+
     def delete(self, key: bytes) -> None:
         """Delete one key.
 

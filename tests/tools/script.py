@@ -17,6 +17,7 @@ from runtime.jit.compile import compile_program
 from runtime.jit.sandbox import Sandbox
 from runtime.jit.unit import Build
 from runtime.lang import Options, Script, compile_script
+from runtime.lang.probenames import MOST, NAMES
 from runtime.maps.layout import possible_cpus
 from runtime.shm.ring import RingReader
 from runtime.types import Run
@@ -65,6 +66,9 @@ class Session:
         self.names = Names(script)
         self.code: int | None = None
         self.ring: RingReader | None = None
+        for row, text in enumerate(script.probe_names):
+            for cookie, probe in enumerate(script.probes):
+                self.sandbox.views[NAMES].poke(row * MOST + cookie, bytes([probe.text == text]))
         if ".events" in self.specs:
             view = self.sandbox.views[".events"]
             data = self.sandbox.symbols["map:.events"] - self.sandbox.base
