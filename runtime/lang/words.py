@@ -327,6 +327,8 @@ def _part(g: Generator, node: tree.Item | tree.Member | tree.Index) -> None:
             reach.load_bits(g, memory.place_of(g, node.value), reach.field_of(node), node.value.type.size)
         else:
             conversion.load_word(g, memory.part_of(g, node), node.type)
+    if node.type == BOOL:  # other memory may hold anything
+        conversion.to_bool(g)
 
 
 def _index(g: Generator, node: tree.Index) -> None:
