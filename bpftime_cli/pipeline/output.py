@@ -112,26 +112,18 @@ class Output:
         total = 0
         while True:
             items = self._reader.take(DRAIN)
-            count = 0
-            for item in items:
-                count += item.count if isinstance(item, Run) else 1
-                self._take(item)
-                if self._is_enough:
-                    break
-            total += count
+            total += sum(item.count if isinstance(item, Run) else 1 for item in items)
+            self._take(items)
             if items:
                 self._tell_losses()
                 self.flush()
             if not all_of_it or not items or self._is_enough:
                 return total
 
-    def _take(self, item: bytes | Run) -> None:
-        """Handle one record, or several that look alike."""
-        if not isinstance(item, Run):
-            self._handle(self.script.decode_record(item, self.names))
-            return
+    def _take(self, items: list[bytes | Run]) -> None:
+        """Handle records in order."""
         joined = self.renderer.joins and not self.config.max_events
-        for event, count in self.script.decode_run(item, self.names, joined=joined):
+        for event, count in self.script.decode(items, self.names, joined=joined):
             self._handle(event, count)
             if self._is_enough:
                 break

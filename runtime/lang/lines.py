@@ -7,7 +7,7 @@ size, and the `%` operator of Python formats them as C does. Every other argumen
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -158,22 +158,65 @@ class CommandDecoder(PrintfDecoder):
         return Action(self.name, text=self.text(payload, resolver).partition(b"\0")[0])
 
 
-def decode_run(
-    decoders: Sequence[Decoder], run: Run, resolver: Resolver, *, joined: bool
+def decode_all(
+    decoders: Sequence[Decoder], items: Iterable[bytes | Run], resolver: Resolver, *, joined: bool
 ) -> Iterator[tuple[Event | Action, int]]:
-    """Decode records that look alike; see `Script.decode_run`."""
+    """Decode records of a ring in order; see `Script.decode`."""
+    texts: list[bytes] = []
+    lines = 0
+    for item in items:
+        if isinstance(item, Run):
+            found = _run(decoders, item, resolver, joined=joined)
+        else:
+            found = iter(((_line(decoders, item, resolver) if joined else None, 1, item),))
+        for text, count, payload in found:
+            if text is not None and joined:
+                texts.append(text)
+                lines += count
+                continue
+            if texts:
+                yield Event("printf", b"".join(texts)), lines
+                texts, lines = [], 0
+            yield (
+                (Event("printf", text) if text is not None else decode_record(decoders, payload, resolver)),
+                1,
+            )
+    if texts:
+        yield Event("printf", b"".join(texts)), lines
+
+
+def _printer(decoders: Sequence[Decoder], number: int, size: int) -> PrintfDecoder | None:
+    """The decoder of a record, where that prints a line of data and the record is large enough."""
+    decoder = decoders[number] if number < len(decoders) else None
+    is_line = type(decoder) is PrintfDecoder and decoder.name == "printf"
+    return decoder if is_line and isinstance(decoder, PrintfDecoder) and decoder.size <= size else None
+
+
+def _line(decoders: Sequence[Decoder], payload: bytes, resolver: Resolver) -> bytes | None:
+    """The text of a record that prints a line of data."""
+    decoder = (
+        _printer(decoders, payload[0] | payload[1] << 8, len(payload)) if len(payload) >= HEADER else None
+    )
+    return decoder.text(payload, resolver) if decoder else None
+
+
+def _run(
+    decoders: Sequence[Decoder], run: Run, resolver: Resolver, *, joined: bool
+) -> Iterator[tuple[bytes | None, int, bytes]]:
+    """Text and number of lines, or the payload of another kind of record."""
     for number, start, count in _kinds(run):
-        decoder = decoders[number] if number < len(decoders) else None
         data = run.data[start : start + count * run.stride]
-        if type(decoder) is not PrintfDecoder or decoder.size > run.size or decoder.name != "printf":
-            for at in range(RECORD_HEAD, len(data), run.stride):
-                yield decode_record(decoders, data[at : at + run.size], resolver), 1
+        decoder = _printer(decoders, number, run.size)
+        if decoder is None:
+            yield from (
+                (None, 1, data[at : at + run.size]) for at in range(RECORD_HEAD, len(data), run.stride)
+            )
             continue
         texts = decoder.many(data, run.stride, resolver, joined=joined)
         if joined:
-            yield Event("printf", b"".join(texts)), count
+            yield b"".join(texts), count, b""
         else:
-            yield from ((Event("printf", text), 1) for text in texts)
+            yield from ((text, 1, b"") for text in texts)
 
 
 def _kinds(run: Run) -> Iterator[tuple[int, int, int]]:

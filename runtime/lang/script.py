@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.ebpf.object import Object
@@ -13,7 +13,7 @@ from runtime.lang.c.definitions import Surroundings
 from runtime.lang.config import Config
 from runtime.lang.debug import Debug
 from runtime.lang.decode import Decoder, decode_record
-from runtime.lang.lines import decode_run
+from runtime.lang.lines import decode_all
 from runtime.lang.mapdecoder import MapDecoder
 from runtime.types import Run
 
@@ -97,14 +97,15 @@ class Script:
         """
         return decode_record(self.events, payload, resolver)
 
-    def decode_run(
-        self, run: Run, resolver: Resolver, *, joined: bool
+    def decode(
+        self, items: Iterable[bytes | Run], resolver: Resolver, *, joined: bool
     ) -> Iterator[tuple[Event | Action, int]]:
-        """Decode records that look alike; gives events with the number of records in each.
+        """Decode records in order: payloads, and runs of records that look alike.
 
-        `joined`: lines of text that follow one another may be one event.
+        Gives events with the number of records in each. `joined`: lines of text that follow one another may
+        be one event.
 
         Raises:
             Problem: one is no record of this script.
         """
-        return decode_run(self.events, run, resolver, joined=joined)
+        return decode_all(self.events, items, resolver, joined=joined)

@@ -20,7 +20,6 @@ from runtime.lang import Options, Script, compile_script
 from runtime.lang.probenames import MOST, NAMES
 from runtime.maps.layout import possible_cpus
 from runtime.shm.ring import RingReader
-from runtime.types import Run
 from runtime.verify.check import verify
 
 
@@ -83,12 +82,9 @@ class Session:
         self.drain()
 
     def drain(self) -> None:
-        for taken in self.ring.take() if self.ring else []:
-            if isinstance(taken, Run):
-                for item, _ in self.script.decode_run(taken, self.names, joined=self.renderer.joins):
-                    self.handle(item)
-            else:
-                self.handle(self.script.decode_record(taken, self.names))
+        taken = self.ring.take() if self.ring else []
+        for item, _ in self.script.decode(taken, self.names, joined=self.renderer.joins):
+            self.handle(item)
 
     def handle(self, item: Event | Action) -> None:
         if isinstance(item, Event):
