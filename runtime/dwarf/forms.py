@@ -18,6 +18,7 @@ REF_SIG8, IMPLICIT_CONST, LOCLISTX, RNGLISTX, REF_SUP8 = range(0x20, 0x25)
 STRX1, STRX2, STRX3, STRX4, ADDRX1, ADDRX2, ADDRX3, ADDRX4 = range(0x25, 0x2D)
 GNU_ADDR_INDEX, GNU_STR_INDEX, GNU_REF_ALT, GNU_STRP_ALT = 0x1F01, 0x1F02, 0x1F20, 0x1F21
 
+SIBLING = 1  # attribute
 FIXED = {
     DATA1: 1, DATA2: 2, DATA4: 4, DATA8: 8, DATA16: 16, FLAG: 1, FLAG_PRESENT: 0, IMPLICIT_CONST: 0,
     REF1: 1, REF2: 2, REF4: 4, REF8: 8, REF_SIG8: 8, REF_SUP4: 4, REF_SUP8: 8,
@@ -69,13 +70,15 @@ def text_at(data: bytes, at: int) -> str:
 class Abbreviation:
     """What the entries with one code look like. `parts`: attribute, form, implicit value.
 
-    `size`: bytes of all values where that is constant, else -1.
+    `size`: bytes of all values where that is constant, else -1. `sibling`: where the reference to what
+    follows stands behind the code, -1 where there is none or it is not known; and its bytes.
     """
 
     tag: int
     children: bool
     parts: tuple[tuple[int, int, int], ...]
     size: int
+    sibling: tuple[int, int] = (-1, 0)
 
 
 def abbreviations(data: bytes, at: int, address: int, offset: int) -> dict[int, Abbreviation]:
@@ -99,7 +102,15 @@ def abbreviations(data: bytes, at: int, address: int, offset: int) -> dict[int, 
                 break
             parts.append((name, form, implicit))
         sizes = [fixed_size(form, address, offset) for _, form, _ in parts]
-        table[code] = Abbreviation(tag, children, tuple(parts), -1 if -1 in sizes else sum(sizes))
+        size = -1 if -1 in sizes else sum(sizes)
+        table[code] = Abbreviation(tag, children, tuple(parts), size, _sibling(parts, sizes))
+
+
+def _sibling(parts: list[tuple[int, int, int]], sizes: list[int]) -> tuple[int, int]:
+    for index, (name, form, _) in enumerate(parts):
+        if name == SIBLING and form in (REF1, REF2, REF4, REF8) and -1 not in sizes[:index]:
+            return sum(sizes[:index]), sizes[index]
+    return -1, 0
 
 
 def fixed_size(form: int, address: int, offset: int) -> int:

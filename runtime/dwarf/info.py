@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Iterator
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
+from itertools import islice
 from typing import TypeVar
 
+from runtime.dwarf import names
 from runtime.dwarf.forms import Damaged, uleb, word
 from runtime.dwarf.units import (
     HIGH_PC,
@@ -31,7 +32,7 @@ OUTER = frozenset(
     (NAMESPACE, MODULE, CLASS, STRUCTURE, UNION)
 )  # entries that hold others with names of their own
 DECLARATION = 0x3C
-COMMON_NAME = 64  # a name that ends more strings than this is looked for everywhere
+MOST_NAMED = 64  # entries of one name that are looked at
 MOST_RANGES = 1 << 16
 
 
@@ -75,51 +76,13 @@ class DebugInfo:
 
     # By name
 
-    def named(self, name: str, tags: frozenset[int]) -> Iterator[Entry]:
-        """Entries with a name and one of some tags that are no mere declarations, unit by unit."""
-        for unit in self._mentioning(name):
-            yield from self.guarded(partial(_named_in, unit, name, tags))
+    def named(self, name: str, tags: frozenset[int]) -> Entry | None:
+        """The first entry with a name and one of some tags that is no mere declaration."""
+        return self.guarded(lambda: next(names.named(self.units, name, tags), None))
 
-    def enumerations_with(self, name: str) -> Iterator[Entry]:
+    def enumerations_with(self, name: str) -> list[Entry]:
         """Enumerations that may hold an enumerator of a name."""
-        for unit in self._mentioning(name):
-            yield from self.guarded(partial(_enumerations, unit))
-
-    def _mentioning(self, name: str) -> list[Unit]:
-        """Units whose data holds a name in one of the ways to write it."""
-        places = self._string_places(name)
-        if places is None:
-            return self.units
-        inline = name.encode() + b"\0"
-        patterns = [struct.pack("<I", place) for place in places]
-        info = self.units[0].data if self.units else b""
-        tables = self._tables_with(patterns)
-        return [
-            unit for unit in self.units
-            if info.find(inline, unit.first, unit.end) >= 0
-            or any(info.find(pattern, unit.first, unit.end) >= 0 for pattern in patterns)
-            or self._has_indexed(unit, tables)
-        ]  # fmt: skip
-
-    def _string_places(self, name: str) -> list[int] | None:
-        """Offsets at which a name stands in the string section, also as the end of a longer one."""
-        found: list[int] = []
-        for match in re.finditer(re.escape(name.encode()) + b"\0", self.sections["str"]):
-            found.append(match.start())
-            if len(found) > COMMON_NAME:
-                return None
-        return found
-
-    def _tables_with(self, patterns: list[bytes]) -> list[int]:
-        table = self.sections["str_offsets"]
-        return [match.start() for pattern in patterns for match in re.finditer(re.escape(pattern), table)]
-
-    def _has_indexed(self, unit: Unit, places: list[int]) -> bool:
-        if not places or unit.version < 5:
-            return False
-        _ = unit.top
-        length = word(self.sections["str_offsets"], unit.str_offsets - 8, 4) if unit.str_offsets >= 8 else 0
-        return any(unit.str_offsets <= place < unit.str_offsets + length for place in places)
+        return self.guarded(lambda: list(islice(names.enumerations_with(self.units, name), MOST_NAMED)))
 
     # By address
 
@@ -131,7 +94,7 @@ class DebugInfo:
 
     def _function_at(self, address: int) -> Entry | None:
         for unit in self.units_at(address):
-            for entry in _walk(unit, unit.top):
+            for entry in names.walk(unit, unit.top):
                 if entry.tag == SUBPROGRAM and entry.attributes.get(LOW_PC) == address:
                     return entry
         return None
@@ -211,23 +174,6 @@ def _range_list(unit: Unit, sections: Sections, at: int, base: int) -> Iterator[
             yield start, unit._indexed_address(two)
         else:
             yield start, start + two if kind == 3 else base + two
-
-
-def _walk(unit: Unit, entry: Entry) -> Iterator[Entry]:
-    """Entries below one, and below namespaces and classes in it."""
-    for child in unit.children(entry):
-        yield child
-        if child.tag in OUTER and child.children:
-            yield from _walk(unit, child)
-
-
-def _enumerations(unit: Unit) -> list[Entry]:
-    return [entry for entry in _walk(unit, unit.top) if entry.tag == ENUMERATION]
-
-
-def _named_in(unit: Unit, name: str, tags: frozenset[int]) -> list[Entry]:
-    found = [entry for entry in _walk(unit, unit.top) if entry.tag in tags and entry.text() == name]
-    return [entry for entry in found if not entry.number(DECLARATION)]
 
 
 @lru_cache(maxsize=64)

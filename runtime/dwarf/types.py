@@ -58,7 +58,7 @@ class DwarfTypes:
     def tagged(self, tag: str, name: str) -> Type | None:
         """A struct, union or enum."""
         if (tag, name) not in self._tagged:
-            entry = next(self.info.named(name, NAMED_BY[tag]), None)
+            entry = self.info.named(name, NAMED_BY[tag])
             self._tagged[tag, name] = self._checked(entry)
         return self._tagged[tag, name]
 
@@ -66,7 +66,7 @@ class DwarfTypes:
         """What a name of a type stands for; also a class without its keyword."""
         if name not in self._typedefs:
             tags = frozenset((TYPEDEF, BASE_TYPE, CLASS))
-            entry = next(self.info.named(name, tags), None)
+            entry = self.info.named(name, tags)
             self._typedefs[name] = self._checked(entry)
         return self._typedefs[name]
 

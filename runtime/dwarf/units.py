@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from typing import NamedTuple
 
 from runtime.dwarf import forms
 from runtime.dwarf.forms import Abbreviation, Damaged, abbreviations, skip, text_at, uleb, word
@@ -94,6 +94,15 @@ class Entry:
         return value if isinstance(value, str) else ""
 
 
+class Hop(NamedTuple):
+    """An entry's outlines: where its attributes end, and where what follows it and its children begins."""
+
+    tag: int
+    end: int
+    behind: int
+    children: bool
+
+
 @dataclass(slots=True, eq=False)
 class Unit:
     """One unit: `start` to `end` in the data, entries from `first` on."""
@@ -106,7 +115,8 @@ class Unit:
     version: int
     offset: int  # bytes of an offset
     address: int  # bytes of an address
-    abbreviations: dict[int, Abbreviation]
+    abbreviations_at: int
+    tables: dict[int, dict[int, Abbreviation]]  # of all units, by where they are
     signature: int = 0
     type_at: int = 0
     signatures: dict[int, int] = field(default_factory=dict)  # of all type units
@@ -141,7 +151,12 @@ class Unit:
         return Entry(self, begin, kind.tag, attributes, kind.children, at)
 
     def _kind(self, code: int) -> Abbreviation:
-        kind = self.abbreviations.get(code)
+        table = self.tables.get(self.abbreviations_at)
+        if table is None:
+            data = self.sections["abbrev"]
+            table = abbreviations(data, self.abbreviations_at, self.address, self.offset)
+            self.tables[self.abbreviations_at] = table
+        kind = table.get(code)
         if kind is None:
             raise Damaged(f"no abbreviation {code}")
         return kind
@@ -177,6 +192,22 @@ class Unit:
         where = int.from_bytes(table[at : at + self.offset], "little")
         return text_at(self.sections["str"], where)
 
+    def hop(self, at: int) -> Hop | None:
+        """Look at an entry without decoding it; None for the mark behind the last child."""
+        code, begin = uleb(self.data, at)
+        if code == 0:
+            return None
+        kind = self._kind(code)
+        end, children = self.skip(at)
+        if not children:
+            return Hop(kind.tag, end, end, False)
+        place, size = kind.sibling
+        if place >= 0:
+            sibling = self.start + word(self.data, begin + place, size)
+            if end < sibling <= self.end:
+                return Hop(kind.tag, end, sibling, True)
+        return Hop(kind.tag, end, self._behind_children(end), True)
+
     def skip(self, at: int) -> tuple[int, bool]:
         """Return the place behind an entry's attributes, and whether children follow; -1 for the end mark."""
         data = self.data
@@ -197,7 +228,10 @@ class Unit:
         sibling = entry.number(SIBLING)
         if entry.at < sibling < self.end:
             return sibling
-        at, depth = entry.end, 1
+        return self._behind_children(entry.end)
+
+    def _behind_children(self, at: int) -> int:
+        depth = 1
         while depth and at < self.end:
             behind, children = self.skip(at)
             if behind < 0:
@@ -237,26 +271,21 @@ def units_of(sections: Sections) -> list[Unit]:
     split = len(sections["info"])
     found: list[Unit] = []
     signatures: dict[int, int] = {}
+    tables: dict[int, dict[int, Abbreviation]] = {}
     at = 0
-
-    @cache
-    def table(offset: int, address: int, size: int) -> dict[int, Abbreviation]:
-        return abbreviations(sections["abbrev"], offset, address, size)
-
     while at + 11 <= len(data) and len(found) < MOST_UNITS:
         unit, at = _unit(sections, data, at, split)
         if unit is None:
             continue
-        unit[0].abbreviations = table(unit[1], unit[0].address, unit[0].offset)
-        unit[0].signatures = signatures
-        if unit[0].type_at:
-            signatures[unit[0].signature] = unit[0].start + unit[0].type_at
-        found.append(unit[0])
+        unit.tables, unit.signatures = tables, signatures
+        if unit.type_at:
+            signatures[unit.signature] = unit.start + unit.type_at
+        found.append(unit)
     return found
 
 
-def _unit(sections: Sections, data: bytes, start: int, split: int) -> tuple[tuple[Unit, int] | None, int]:
-    """Read a unit's head: the unit and where its abbreviations are; None for a kind that is not read."""
+def _unit(sections: Sections, data: bytes, start: int, split: int) -> tuple[Unit | None, int]:
+    """Read a unit's head, and where the next unit begins; None for a kind that is not read."""
     length, at, offset = word(data, start, 4), start + 4, 4
     if length == 0xFFFFFFFF:
         length, at, offset = word(data, at, 8), at + 8, 8
@@ -279,5 +308,4 @@ def _unit(sections: Sections, data: bytes, start: int, split: int) -> tuple[tupl
         at += 8 + offset
     elif kind == UNIT_SKELETON:
         at += 8
-    unit = Unit(sections, data, start, end, at, version, offset, address, {}, signature, type_at)
-    return (unit, table), end
+    return Unit(sections, data, start, end, at, version, offset, address, table, {}, signature, type_at), end
