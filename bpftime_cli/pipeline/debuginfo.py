@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from bpftime_cli.pipeline.patterns import files_of
+from bpftime_cli.pipeline.patterns import files_of, is_named
 from runtime.dwarf.parameters import parameters_of
 from runtime.dwarf.types import DwarfTypes, types_of
 from runtime.ebpf.context import FUNCTION_ARGUMENTS
@@ -21,6 +20,7 @@ from runtime.lang.providers import CPP
 from runtime.lang.types import Type
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, data_symbol, find
+from runtime.symbols.needed import libraries_of
 
 Found = tuple[Parts, dict[str, ContextField]]
 Named = tuple[str, ElfFile]  # a file by the name that the user sees
@@ -82,10 +82,19 @@ class ScriptDebug:
             AttachProblem: there is none.
             UsageProblem: a wildcard without a process.
         """
+        found = [elf for elf in self._launched() if binary == "*" or is_named(elf.path, binary)]
+        return [(elf.path, elf) for elf in found] or files_of(binary, self.pids)
+
+    def _launched(self) -> list[ElfFile]:
+        """The program that is launched, and the libraries that it begins with."""
         path = shutil.which(self.command[0]) if self.command and not self.pids else None
-        if path is not None and binary in ("*", Path(path).name):
-            return [(path, ElfFile(path))]
-        return files_of(binary, self.pids)
+        if path is None:
+            return []
+        try:
+            program = ElfFile(path)
+        except ObjectProblem:  # a script of another language, which the kernel starts
+            return []
+        return [program, *libraries_of(program)]
 
 
 def _binary(parts: Parts) -> str:

@@ -130,7 +130,7 @@ def files_of(binary: str, pids: tuple[int, ...]) -> list[tuple[str, ElfFile]]:
     found: dict[str, ElfFile] = {}
     for pid in pids:
         for module in modules_of(pid):
-            if _is_named(module.path, binary):
+            if is_named(module.path, binary):
                 found[module.path] = module.elf
     if not found:
         names = sorted({Path(m.path).name for pid in pids for m in modules_of(pid)})
@@ -160,7 +160,8 @@ def _opened(path: Path) -> tuple[Path, ElfFile | None]:
         return path, None
 
 
-def _is_named(path: str, binary: str) -> bool:
+def is_named(path: str, binary: str) -> bool:
+    """Tell whether a file is what the binary part of a probe means."""
     import fnmatch  # lazy: only here
 
     name = path.rpartition("/")[2]
