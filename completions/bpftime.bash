@@ -129,6 +129,10 @@ _bpftime_choose() {
         _bpftime_value "file" "$3"
         return
         ;;
+    trace:--debuginfo)
+        _bpftime_value "dir" "$3"
+        return
+        ;;
     load:--session)
         _bpftime_value "session" "$3"
         return
@@ -284,7 +288,7 @@ _bpftime_choose() {
     esac
     if [[ $3 == -* ]]; then
         case $1 in
-        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --emit-llvm --fmt --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --probe-filter --set --info --help-script --follow --no-follow --pending --no-pending --wait-dlopen -I --include -l --list -h --help" "$3" ;;
+        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --emit-llvm --fmt --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --probe-filter --set --info --help-script --follow --no-follow --pending --no-pending --wait-dlopen -I --include -l --list --debuginfo -h --help" "$3" ;;
         load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;

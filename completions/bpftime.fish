@@ -50,6 +50,7 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -l wait-dlopen -x -d 
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s I -x -a '(__fish_complete_directories)' -d 'Folder with C headers for #include.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l include -r -F -d 'C header read before the script.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s l -l list -d 'List probes: all, of a pattern, of a script; -v with arguments.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l debuginfo -x -a '(__fish_complete_directories)' -d 'Folders with separate debug files.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -F
 complete -c bpftime -n __fish_use_subcommand -a load -d 'Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed)'

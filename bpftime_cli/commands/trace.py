@@ -16,6 +16,7 @@ from bpftime_cli.commands.tracewords import (
     Buffering,
     Checks,
     Clear,
+    DebugInfo,
     DryRun,
     EmitLlvm,
     FailOn,
@@ -121,8 +122,13 @@ def trace(
     include_folders: IncludeFolders = None,
     include_files: IncludeFiles = None,
     listing: List = False,
+    debuginfo: DebugInfo = "",
 ) -> int:
     """Compile a script and run it inside the target process."""
+    if debuginfo:
+        from runtime.symbols.debugfiles import look_in
+
+        look_in(debuginfo.split(":"))
     if listing:
         return _list(ctx)
     from bpftime_cli.console import Console, standard_output

@@ -179,6 +179,12 @@ List = Annotated[
         show_default=False,
     ),
 ]
+DebugInfo = Annotated[
+    str,
+    typer.Option(
+        "--debuginfo", metavar="DIR[:DIR]", help="Folders with separate debug files.", show_default=False
+    ),
+]
 IncludeFolders = Annotated[
     list[str] | None,
     typer.Option("-I", metavar="DIR", help="Folder with C headers for #include.", show_default=False),

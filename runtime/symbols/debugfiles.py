@@ -19,7 +19,15 @@ from runtime.symbols.paths import is_file
 
 GLOBAL = "/usr/lib/debug"
 _ROOT = re.compile(r"(/proc/\d+(?:/task/\d+)?)/(?:root(?=/)|map_files/)")
+_extra: list[str] = []  # folders that the user has named
 MOST_PACKED = 256 << 20  # bytes of unpacked symbols
+
+
+def look_in(folders: list[str]) -> None:
+    """Name folders in which debug files are looked for first; holds for the rest of the process."""
+    _extra[:] = [folder for folder in folders if folder]
+    symbols_beside.cache_clear()
+    debug_info_of.cache_clear()
 
 
 @lru_cache(maxsize=64)
@@ -90,6 +98,7 @@ def _candidates(elf: ElfFile) -> Iterator[str]:
     found = _ROOT.match(elf.path)
     roots = [f"{found[1]}/root", ""] if found else [""]
     head, tail = elf.build_id[:2], elf.build_id[2:]
+    yield from _named_by_user(elf)
     for root in roots:
         if tail:
             yield f"{root}{GLOBAL}/.build-id/{head}/{tail}.debug"
@@ -104,6 +113,17 @@ def _candidates(elf: ElfFile) -> Iterator[str]:
         )
     for cache in debuginfod_folders() if tail else ():
         yield f"{cache}/{elf.build_id}/debuginfo"
+
+
+def _named_by_user(elf: ElfFile) -> Iterator[str]:
+    head, tail = elf.build_id[:2], elf.build_id[2:]
+    own, link = _own_path(elf), _link(elf)
+    names = {Path(own).name, f"{Path(own).name}.debug", link[0] if link else ""} - {""}
+    for folder in _extra:
+        if tail:
+            yield f"{folder}/.build-id/{head}/{tail}.debug"
+        for name in sorted(names):
+            yield from (f"{folder}/{name}", f"{folder}{Path(own).parent}/{name}")
 
 
 def _own_path(elf: ElfFile) -> str:

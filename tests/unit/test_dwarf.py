@@ -20,6 +20,7 @@ from runtime.lang.c.parser import CParser
 from runtime.lang.c.scope import Scope
 from runtime.lang.c.types import Field, Struct
 from runtime.lang.types import Type
+from runtime.symbols.debugfiles import debug_info_of, look_in
 from runtime.symbols.elf import ElfFile
 from tests.tools.cstructs import HEAD, Structs
 from tests.tools.target import build
@@ -119,6 +120,21 @@ def test_debug_info_beside_the_program(tmp_path: Path) -> None:
     types = types_of(str(program))
     assert types is not None
     assert types.tagged("struct", "point") is not None
+
+
+def test_debug_info_in_a_folder_of_the_user(tmp_path: Path) -> None:
+    whole, program, folder = build("typed"), tmp_path / "typed", tmp_path / "debug"
+    folder.mkdir()
+    subprocess.run(["objcopy", "--only-keep-debug", str(whole), str(folder / "typed.debug")], check=True)
+    subprocess.run(["objcopy", "--strip-debug", str(whole), str(program)], check=True)
+    assert debug_info_of(ElfFile(program)) is None
+    look_in([str(folder)])
+    try:
+        found = debug_info_of(ElfFile(program))
+        assert found is not None
+        assert found.path == str(folder / "typed.debug")
+    finally:
+        look_in([])
 
 
 def test_a_program_without_debug_info_is_named() -> None:
