@@ -146,6 +146,9 @@ class Resolver(Protocol):
     def locate(self, pid: int, address: int) -> Location | None:
         """What lies at an address, None where nothing is known."""
 
+    def source(self, pid: int, address: int) -> str:
+        """`FILE:LINE` of an address, empty if unknown or not wanted."""
+
     def username(self, uid: int) -> str:
         """Name of a user, the number if unknown."""
 

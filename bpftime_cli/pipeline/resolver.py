@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
 
+from runtime.dwarf.places import source_at
 from runtime.errors import Problem
 from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
@@ -27,6 +28,7 @@ class Names:
 
     def __init__(self) -> None:
         self.demangles = True
+        self.shows_lines = True
         self.probes: list[str] = []
         self.on_probe: Callable[[int, str], object] = lambda _cookie, _name: None
         self._cookies: dict[str, int] = {}
@@ -71,14 +73,29 @@ class Names:
 
         A child that has become another program meanwhile sent from where its parent's modules lie.
         """
-        modules = itertools.chain(self._known(pid), *(m for p, m in self._modules.items() if p != pid))
-        module = next((m for m in modules if m.contains(address)), None)
+        module = self._module(pid, address)
         if module is None:
             return self._compiled(pid).at(address)
         name, offset = name_at(module.elf, address - module.bias)
         name = source_name(name) if self.demangles else name
         place = module.elf.to_offset(address - module.bias)
         return Location(name, offset, module.path, module.elf.build_id, place)
+
+    def source(self, pid: int, address: int) -> str:
+        """Return `FILE:LINE` of an address where the module has debug info, unless lines are not wanted."""
+        module = self._module(pid, address) if self.shows_lines else None
+        if module is None:
+            return ""
+        try:
+            found = source_at(module.readable, address - module.bias)
+        except (Problem, OSError):
+            return ""  # damaged debug info is no reason to lose the stack
+        return f"{found[0]}:{found[1]}" if found else ""
+
+    def _module(self, pid: int, address: int) -> Module | None:
+        """Return the module at an address; of a child that became another program, its parent's."""
+        modules = itertools.chain(self._known(pid), *(m for p, m in self._modules.items() if p != pid))
+        return next((m for m in modules if m.contains(address)), None)
 
     def _compiled(self, pid: int) -> PerfMap:
         """Return the functions that a process has compiled at run time, read anew when the file has grown."""

@@ -116,6 +116,7 @@ class Trace:
         finally:
             self.console.talk(trees.text.encode("utf-8", "surrogateescape"))
         self.names.demangles = script.config.flag("cpp_demangle")
+        self.names.shows_lines = script.config.flag("show_debug_info")
         self._note(f"compiled {len(script.object.programs)} programs")
         return script
 

@@ -75,6 +75,17 @@ def lines_near(info: DebugInfo, file: str, line: int) -> list[int]:
     return sorted(found, key=lambda other: (abs(other - line), other))
 
 
+def rows_of(info: DebugInfo, unit: Unit) -> Iterator[tuple[int, str, int]]:
+    """Address, file and line of each row of a unit."""
+    at = unit.top.attributes.get(STATEMENTS)
+    if not isinstance(at, int):
+        return
+    head = _head(info.sections, unit, at)
+    for row in _rows(info.sections["line"], head):
+        if row is not None:
+            yield row.address, head.files.get(row.file, ""), row.line
+
+
 def _addresses(info: DebugInfo, file: str, line: int, column: int) -> Iterator[int]:
     before: Row | None = None
     for begins, row in _rows_of_file(info, file):

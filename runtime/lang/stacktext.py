@@ -33,7 +33,8 @@ def _line(mode: str, resolver: Resolver, pid: int, address: int, number: int) ->
     if mode == "perf":
         module = f" ({found.path})" if found and found.path else ""
         return f"\t{address:x} {name}{module}\n" if name else f"\t{address:x} 0x{address:x} ([unknown])\n"
-    return f"{INDENT}{name or f'0x{address:x}'}\n"
+    source = resolver.source(pid, address - before) if name else ""
+    return f"{INDENT}{name or f'0x{address:x}'}{'@' if source else ''}{source}\n"
 
 
 def _by_build_id(found: Location | None, address: int, before: int) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -119,7 +120,9 @@ def test_modes_and_limits() -> None:
         input="\n\n", capture_output=True, text=True, timeout=60, env=environment(), check=False,
     )  # fmt: skip
     plain, perf, raw, by_id = re.sub("ready\n|done\n", "", done.stdout).split("|")[:4]
-    assert re.fullmatch(r"\n        stack_here\+0\n        recursion\+\d+\n", plain)
+    assert re.fullmatch(
+        r"\n        stack_here\+0@\S+/stacks\.c:\d+\n        recursion\+\d+@\S+/stacks\.c:\d+\n", plain
+    )
     assert re.fullmatch(
         rf"\n\t[0-9a-f]+ stack_here\+0 \({program}\)\n\t[0-9a-f]+ recursion\+\d+ \(.*\)\n", perf
     )
@@ -131,9 +134,37 @@ def test_stacks_are_keys() -> None:
     """The same stack is one key, also from different calls of one place."""
     with Running(build("loop"), "2", "500") as target:
         with Tracer(
-            ("-q", "-p", str(target.pid), "-e", "uprobe:loop:step { @[ustack(2)] = count(); }")
+            (
+                *("-q", "-p", str(target.pid), "-e"),
+                "config = { show_debug_info = false } uprobe:loop:step { @[ustack(2)] = count(); }",
+            )
         ) as tracer:
             target.work()
             ended = tracer.end()
         assert target.end() == 0
     assert re.search(r"@\[\n        step\+0\n        \w+\+\d+\n\]: 1000\n", ended.out), ended.out
+
+
+@needs_gdb
+def test_lines_of_the_source_are_those_of_gdb() -> None:
+    program = str(build("stacks", *NO_FRAMES))
+    text = 'printf("%s|%s|", ustack(raw, 6), ustack(6)); exit();'
+    with Running(program) as target:
+        with Tracer(("-q", "-p", str(target.pid), "-e", f"uprobe:stacks:stack_here {{ {text} }}")) as tracer:
+            target.work()
+            ended = tracer.end(0)
+        raw, plain = ended.out.split("|")[:2]
+        maps = Path(f"/proc/{target.pid}/maps").read_text().splitlines()
+        start = min(int(line.partition("-")[0], 16) for line in maps if line.endswith(program))
+        target.end()
+    asked = [
+        f"info line *{int(address, 16) - start - (1 if number else 0):#x}"
+        for number, address in enumerate(raw.split())
+    ]
+    words = [word for command in asked for word in ("-ex", command)]
+    said = subprocess.run(
+        ["gdb", "-q", "-batch", *words, program], capture_output=True, text=True, timeout=60, check=False
+    ).stdout
+    lines = re.findall(r"Line (\d+) of", said)
+    assert len(lines) >= 3
+    assert re.findall(r"stacks\.c:(\d+)$", plain, re.M)[: len(lines)] == lines

@@ -38,6 +38,9 @@ class Names:
     def locate(self, _pid: int, _address: int) -> None:
         return None
 
+    def source(self, _pid: int, _address: int) -> str:
+        return ""
+
     def username(self, uid: int) -> str:
         return "root" if uid == 0 else str(uid)
 
