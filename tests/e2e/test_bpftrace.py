@@ -22,6 +22,8 @@ FOLDER = tempfile.TemporaryDirectory(prefix="bpftime-")
 PLAIN = str(shutil.copy(build("plain"), FOLDER.name))
 # Its reader of arguments knows no floats and no byte registers, so it gets a program of markers that it knows.
 MARKED = str(shutil.copy(build("marked"), FOLDER.name))
+TYPED = str(shutil.copy(build("typed"), FOLDER.name))
+NAMES = {"PLAIN": PLAIN, "MARKED": MARKED, "TYPED": TYPED}
 FOLDER_OF_CASES = Path(__file__).parent.parent / "cases" / "bpftrace"
 
 
@@ -62,7 +64,7 @@ def _ended(process: subprocess.Popen[bytes]) -> bytes:
 
 def program_of(script: str) -> str:
     """The program that a script is about."""
-    return MARKED if MARKED in script else PLAIN
+    return next((path for path in NAMES.values() if f":{path}:" in script), PLAIN)
 
 
 def theirs(script: str) -> str:
@@ -102,7 +104,9 @@ def lines(text: str) -> list[str]:
 def test_same_output_about_a_program(case: dict) -> None:
     if reason():
         pytest.skip(reason())
-    script = case["program"].replace("PLAIN", PLAIN).replace("MARKED", MARKED)
+    script = case["program"]
+    for name, path in NAMES.items():
+        script = script.replace(f":{name}:", f":{path}:")
     assert sorted(lines(ours(script))) == sorted(lines(theirs(script)))
 
 
