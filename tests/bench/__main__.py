@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from tests.bench import attaching, calls, code, scripts, starting, syscalls
+from tests.bench import attaching, calls, code, printing, scripts, starting, syscalls
 from tests.bench.row import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "syscalls": syscalls.rows,
     "attaching": attaching.rows,
     "starting": starting.rows,
+    "printing": printing.rows,
     "scripts": scripts.rows,
     "code": code.rows,
 }
