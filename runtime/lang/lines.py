@@ -54,6 +54,7 @@ class PrintfDecoder(Decoder):
         self._template = b"".join(pieces)
         self._code = "".join(column.code for column in columns)
         self._texts = [column.text for column in columns]
+        self._made = [(index, text) for index, text in enumerate(self._texts) if text is not None]
         self._unpack = struct.Struct(f"<{HEADER}x{self._code}").unpack_from
         self.size = HEADER + sum(stored_size(kind) for kind in kinds)
 
@@ -64,10 +65,12 @@ class PrintfDecoder(Decoder):
     def text(self, payload: bytes, resolver: Resolver) -> bytes:
         """Give the formatted text."""
         values = self._unpack(payload)
-        return self._template % tuple(
-            value if text is None else text(value, resolver)
-            for text, value in zip(self._texts, values, strict=True)
-        )
+        if not self._made:
+            return self._template % values
+        given = list(values)
+        for index, text in self._made:
+            given[index] = text(given[index], resolver)
+        return self._template % tuple(given)
 
     def many(self, records: bytes, stride: int, resolver: Resolver, *, joined: bool) -> list[bytes]:
         """Format records that follow one another, each `stride` bytes with its header in the ring.
@@ -76,10 +79,10 @@ class PrintfDecoder(Decoder):
         """
         row = f"{RECORD_HEAD + HEADER}x{self._code}"
         row += f"{stride - struct.calcsize('<' + row)}x"
-        if joined and not any(self._texts):
+        if joined and not self._made:
             return self._blocks(records, stride, row)
         rows = struct.iter_unpack("<" + row, records)
-        if any(self._texts):
+        if self._made:
             columns = [
                 values if text is None else map(_remembering(text, resolver), values)
                 for text, values in zip(self._texts, zip(*rows, strict=True), strict=True)
@@ -162,14 +165,11 @@ def decode_all(
     decoders: Sequence[Decoder], items: Iterable[bytes | Run], resolver: Resolver, *, joined: bool
 ) -> Iterator[tuple[Event | Action, int]]:
     """Decode records of a ring in order; see `Script.decode`."""
+    printers = [_printer(decoder) for decoder in decoders]
     texts: list[bytes] = []
     lines = 0
     for item in items:
-        if isinstance(item, Run):
-            found = _run(decoders, item, resolver, joined=joined)
-        else:
-            found = iter(((_line(decoders, item, resolver) if joined else None, 1, item),))
-        for text, count, payload in found:
+        for text, count, payload in _texts(printers, item, resolver, joined=joined):
             if text is not None and joined:
                 texts.append(text)
                 lines += count
@@ -185,34 +185,36 @@ def decode_all(
         yield Event("printf", b"".join(texts)), lines
 
 
-def _printer(decoders: Sequence[Decoder], number: int, size: int) -> PrintfDecoder | None:
-    """The decoder of a record, where that prints a line of data and the record is large enough."""
-    decoder = decoders[number] if number < len(decoders) else None
-    is_line = type(decoder) is PrintfDecoder and decoder.name == "printf"
-    return decoder if is_line and isinstance(decoder, PrintfDecoder) and decoder.size <= size else None
+def _printer(decoder: Decoder) -> PrintfDecoder | None:
+    """The decoder, if it is one that makes a line of data."""
+    return decoder if type(decoder) is PrintfDecoder and decoder.name == "printf" else None
 
 
-def _line(decoders: Sequence[Decoder], payload: bytes, resolver: Resolver) -> bytes | None:
-    """The text of a record that prints a line of data."""
-    decoder = (
-        _printer(decoders, payload[0] | payload[1] << 8, len(payload)) if len(payload) >= HEADER else None
-    )
-    return decoder.text(payload, resolver) if decoder else None
+def _texts(
+    printers: Sequence[PrintfDecoder | None], item: bytes | Run, resolver: Resolver, *, joined: bool
+) -> Iterable[tuple[bytes | None, int, bytes]]:
+    """Text and number of lines; where the record prints none, its payload."""
+    if isinstance(item, Run):
+        return _run(printers, item, resolver, joined=joined)
+    number = item[0] | item[1] << 8 if len(item) >= HEADER else len(printers)
+    printer = printers[number] if number < len(printers) else None
+    if printer is None or len(item) < printer.size:
+        return ((None, 1, item),)
+    return ((printer.text(item, resolver), 1, item),)
 
 
 def _run(
-    decoders: Sequence[Decoder], run: Run, resolver: Resolver, *, joined: bool
+    printers: Sequence[PrintfDecoder | None], run: Run, resolver: Resolver, *, joined: bool
 ) -> Iterator[tuple[bytes | None, int, bytes]]:
-    """Text and number of lines, or the payload of another kind of record."""
     for number, start, count in _kinds(run):
         data = run.data[start : start + count * run.stride]
-        decoder = _printer(decoders, number, run.size)
-        if decoder is None:
+        printer = printers[number] if number < len(printers) else None
+        if printer is None or run.size < printer.size:
             yield from (
                 (None, 1, data[at : at + run.size]) for at in range(RECORD_HEAD, len(data), run.stride)
             )
             continue
-        texts = decoder.many(data, run.stride, resolver, joined=joined)
+        texts = printer.many(data, run.stride, resolver, joined=joined)
         if joined:
             yield b"".join(texts), count, b""
         else:
