@@ -181,6 +181,12 @@ class Target:
         return bool(int.from_bytes(flags, "little") & protocol.STATE_FAULTS)
 
     @property
+    def is_sampled(self) -> bool:
+        """Return whether programs of ours run now and then in the process."""
+        flags = self.memory.read(self.state + protocol.STATE.fields["flags"].offset, 4)
+        return bool(int.from_bytes(flags, "little") & protocol.STATE_SAMPLES)
+
+    @property
     def build_kind(self) -> str:
         """Return which build of an image fits: `rseq` with a known thread block, else `plain`."""
         return "rseq" if self.constant("rseq_offset") and self.constant("tid_offset") else "plain"

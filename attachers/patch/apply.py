@@ -161,6 +161,8 @@ def remove(
     if not find_state(target.pid):
         return 0  # it has become another program: nothing of ours is in it
     target.refresh()
+    if links is None and target.is_sampled:
+        target.ask([Request(Op.UNSAMPLE, session or b"")])
     edits = _edits(target, session, links)
     _remove(target, edits.emptied, edits.rearmed, edits.relinks, edits.heads)
     _must_succeed(target, count_request(target, edits.counters, -1))

@@ -38,7 +38,7 @@ def settle(target: Target, patience: float = PATIENCE) -> bool:
     kept = any(a.is_kept for a in target.arenas)
     if watch.in_thunks or kept:
         return False
-    if all(s.state == SiteState.FREE for s in target.sites):
+    if all(s.state == SiteState.FREE for s in target.sites) and not target.is_sampled:
         _empty_arenas(target)
     return True
 

@@ -21,6 +21,7 @@ from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
+from bpftime_cli.pipeline.samples import Samples
 from runtime.ebpf.context import GO_REGISTERS
 from runtime.errors import AttachProblem, Problem, Problems, TargetProblem
 from runtime.jit.image import Image
@@ -43,6 +44,7 @@ class Arming:
     script: Script
     programs: Programs
     pending: Pending
+    samples: Samples
     calls: Calls = field(init=False)
     _told: bool = field(default=False, init=False)
     _missing: set[int] = field(default_factory=set, init=False)
@@ -66,7 +68,7 @@ class Arming:
             raise TargetProblem(f"process {traced.target.pid} ended while attaching") from None
 
     def _arm(self, traced: Traced) -> int:
-        count = self._arm_calls(traced)
+        count = self._arm_calls(traced) + self.samples.arm(traced)
         probes, spans = self._places(traced)
         if not probes:
             return count

@@ -23,6 +23,7 @@ from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Processes, Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
+from bpftime_cli.pipeline.samples import Samples
 from bpftime_cli.pipeline.tracerfolder import TracerFolder
 from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
 from runtime.errors import Problem, TargetProblem, UsageProblem
@@ -80,6 +81,7 @@ class Trace:
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)
+        self.samples = Samples(self.console, self.names, script, programs)
         self.pending = Pending(self.config, self.console)
         self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)
@@ -140,7 +142,7 @@ class Trace:
             self.local.fire("begin")
             count = self.local.count + self._arm(script, programs)
             if self.config.dry_run:
-                self.processes.detach()
+                self._detach()
                 return 0
             self._check_count(count)
             self._leave_if_told()
@@ -183,7 +185,7 @@ class Trace:
         Raises:
             Problem: a probe matches nothing, or nothing could be armed.
         """
-        arming = Arming(self.config, self.console, self.names, script, programs, self.pending)
+        arming = Arming(self.config, self.console, self.names, script, programs, self.pending, self.samples)
         self.processes.arm = arming.arm
         count = 0
         for traced in self.processes.traced:
@@ -244,6 +246,7 @@ class Trace:
                 return
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
             self.processes.welcome()
+            self.samples.look()
             self.clock.correct()
             pause = min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap)
             self.processes.sleep(pause)
@@ -270,7 +273,7 @@ class Trace:
     def _end(self) -> int:
         self.output.drain(all_of_it=True)
         self.processes.poll()
-        self.processes.detach()
+        self._detach()
         self.local.fire("end")
         self.processes.stop_child()
         self.output.drain(all_of_it=True)
@@ -294,9 +297,14 @@ class Trace:
             return 128 - status if status < 0 else status
         return 0
 
+    def _detach(self) -> None:
+        """Take all probes out."""
+        self.samples.close()
+        self.processes.detach()
+
     def _undo(self) -> None:
         self.processes.cancel()
-        self.processes.detach()
+        self._detach()
         self.processes.stop_child()
         self.processes.close()
 

@@ -73,5 +73,8 @@ int sites_remove(const struct range *ranges, u32 n_ranges, const u32 *index, u32
 int cores_sync(void); // serialise every core that runs this process: 0, or -errno where the kernel cannot
 // fault.c: install (1) or remove (0) the handler for guarded loads. Returns 0 or -errno.
 int fault_handler(int on);
+// sample.c: run a program now and then; returns the signal that does it, or -errno. Stop those of a session, or all.
+s64 sample_start(const struct sample_request *want);
+void sample_stop(const u8 *session);
 // clock.c: find __vdso_clock_gettime below the vDSO at `ehdr` (0: look it up nowhere).
 void clock_init(u64 ehdr);

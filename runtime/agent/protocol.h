@@ -16,6 +16,7 @@ typedef long long s64;
 #define MAIL_UP 0x101000
 #define MAIL_BYTES 0x201000
 #define STATE_FAULTS 0x2
+#define STATE_SAMPLES 0x4
 #define REGION_DESK 0x400
 #define DESK_PLACES 0x30
 #define STATE_HOOKS 0xd80
@@ -29,7 +30,7 @@ typedef long long s64;
 #define INBOX_BYTES 0x400000
 #define PROCESSES 0x400
 
-enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14 };
+enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14, OP_SAMPLE = 15, OP_UNSAMPLE = 16 };
 
 enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3, SITE_FRIDA = 4 };
 
@@ -376,6 +377,20 @@ _Static_assert(__builtin_offsetof(struct process_page, live) == 0, "live");
 _Static_assert(__builtin_offsetof(struct process_page, pid) == 4, "pid");
 _Static_assert(__builtin_offsetof(struct process_page, slot) == 8, "slot");
 _Static_assert(__builtin_offsetof(struct process_page, spare) == 12, "spare");
+
+struct sample_request {
+	u64 thunk;
+	u64 every;
+	u64 period;
+	u64 address;
+	u8 session[16];
+};
+_Static_assert(sizeof(struct sample_request) == 48, "sample_request");
+_Static_assert(__builtin_offsetof(struct sample_request, thunk) == 0, "thunk");
+_Static_assert(__builtin_offsetof(struct sample_request, every) == 8, "every");
+_Static_assert(__builtin_offsetof(struct sample_request, period) == 16, "period");
+_Static_assert(__builtin_offsetof(struct sample_request, address) == 24, "address");
+_Static_assert(__builtin_offsetof(struct sample_request, session) == 32, "session");
 
 struct range {
 	u64 start;

@@ -188,9 +188,13 @@ KNOCK = Layout(
 )
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
+SAMPLE = Layout(  # every: ns of CPU time between two, 0 where another event tells
+    "sample_request", 48, "0 u64 thunk,8 u64 every,16 u64 period,24 u64 address,32 bytes session[16]"
+)
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
 
 STATE_FAULTS = 2  # of the state's flags: the fault handler is installed
+STATE_SAMPLES = 4  # of the state's flags: some program runs now and then
 REGION_DESK = 1024  # where threads of targets announce what they are about to do: 48 entries
 DESK_PLACES = 48
 STATE_ARENAS = 128
@@ -224,6 +228,8 @@ class Op(IntEnum):
     GO = 12
     FORGET = 13
     FAULTS = 14
+    SAMPLE = 15
+    UNSAMPLE = 16
 
 
 class SiteKind(IntEnum):
@@ -290,6 +296,7 @@ LAYOUTS = (
     KNOCK,
     FRAME,
     PROCESS_PAGE,
+    SAMPLE,
     RANGE,
 )
 CONSTANTS = {
@@ -300,6 +307,7 @@ CONSTANTS = {
     "MAIL_UP": MAIL_UP,
     "MAIL_BYTES": MAIL_BYTES,
     "STATE_FAULTS": STATE_FAULTS,
+    "STATE_SAMPLES": STATE_SAMPLES,
     "REGION_DESK": REGION_DESK,
     "DESK_PLACES": DESK_PLACES,
     "STATE_HOOKS": STATE_HOOKS,

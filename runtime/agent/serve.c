@@ -338,6 +338,7 @@ static s32 do_forget(struct bytes *in, struct answer *out)
 
 	if (!id)
 		return -E_INVAL;
+	sample_stop(id);
 	while ((r = agent_find_region(id))) {
 		u64 base = r->base;
 
@@ -360,6 +361,21 @@ static s32 do_faults(struct bytes *in)
 	else
 		agent.state->flags &= ~(u32)STATE_FAULTS;
 	return fault_handler((int)*on);
+}
+
+static s32 do_sample(struct bytes *in, struct answer *out)
+{
+	const struct sample_request *want = take(in, sizeof(*want));
+	s64 signal = want ? sample_start(want) : -E_INVAL;
+
+	return signal < 0 ? (s32)signal : give_u64(out, (u64)signal);
+}
+
+// {u8 session[16]}, or nothing for all.
+static s32 do_unsample(struct bytes *in)
+{
+	sample_stop(take(in, 16));
+	return 0;
 }
 
 static s32 dispatch(u16 opcode, struct bytes *in, struct answer *out, int *go)
@@ -392,6 +408,10 @@ static s32 dispatch(u16 opcode, struct bytes *in, struct answer *out, int *go)
 		return do_forget(in, out);
 	case OP_FAULTS:
 		return do_faults(in);
+	case OP_SAMPLE:
+		return do_sample(in, out);
+	case OP_UNSAMPLE:
+		return do_unsample(in);
 	default:
 		return -E_NOTSUP;
 	}

@@ -272,7 +272,7 @@ BUILTINS = {
         Builtin("usermode", UINT8, _one),
         Builtin("kstack", UNKNOWN, _zero, fill_empty_stack, typed=empty_stack),
         Builtin("curtask", UINT64, _zero, reason=_KERNEL),
-        Builtin("ustack", UNKNOWN, _zero, fill_stack, "registers", _USTACK, typed=full_stack),
+        Builtin("ustack", UNKNOWN, _zero, fill_stack, "has_registers", _USTACK, typed=full_stack),
         Builtin(
             "args", UINT64, _zero, reason="use arg0, arg1, …: the function's debug info is not read here"
         ),

@@ -185,7 +185,7 @@ def _generate(source: Source, output: Output, bodies: list[Body]) -> tuple[list[
         probes += [
             ScriptProbe(
                 name, point.provider.name, point.parts, source.span(point.at), point.text,
-                generator.uses_cookie, point.name, point.period,
+                generator.uses_cookie, point.name, point.period, point.event,
             )
             for point in body.points
         ]  # fmt: skip

@@ -11,8 +11,9 @@ from functools import cache
 
 from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
 from runtime.errors import Unserved
-from runtime.lang import tracepoints
+from runtime.lang import sampling, tracepoints
 from runtime.lang.fields import ContextField
+from runtime.lang.sampling import Counted
 from runtime.lang.source import At, Source
 from runtime.lang.suggest import near
 from runtime.types import ContextKind
@@ -31,7 +32,7 @@ class Provider:
 
     `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`:
     `retval` is there; `registers`: `reg()` and `func` are; `tracer`: fires in the tracer, so its names are
-    final; `returns`: what a program returns is looked at.
+    final; `returns`: what a program returns is looked at; `sampled`: a thread is interrupted wherever it is.
     """
 
     name: str
@@ -44,8 +45,14 @@ class Provider:
     registers: bool = False
     tracer: bool = False
     returns: bool = False
+    sampled: bool = False
     reason: str = ""
     hint: str = ""
+
+    @property
+    def has_registers(self) -> bool:
+        """Tell whether `reg()` and `ustack` are there."""
+        return self.registers or self.sampled
 
 
 PROVIDERS = (
@@ -58,12 +65,12 @@ PROVIDERS = (
     Provider("test", (), 1, 1, ContextKind.TIMER, tracer=True, returns=True),
     Provider("bench", (), 1, 1, ContextKind.TIMER, tracer=True, returns=True),
     Provider("self", (), 2, 2, ContextKind.TIMER, tracer=True),
-    Provider("profile", ("p",), 1, 2, None, reason=UNSERVED),
+    Provider("profile", ("p",), 1, 2, ContextKind.PERF_EVENT, sampled=True),
     Provider("tracepoint", ("t",), 2, 2, ContextKind.SYS_ENTER),
     Provider("rawtracepoint", ("rt",), 1, 2, ContextKind.RAW_SYS_ENTER, RAW_ARGUMENTS),
-    Provider("software", ("s",), 1, 2, None, reason=UNSERVED),
-    Provider("hardware", ("h",), 1, 2, None, reason=UNSERVED),
-    Provider("watchpoint", ("w",), 3, 3, None, reason=UNSERVED),
+    Provider("software", ("s",), 1, 2, ContextKind.PERF_EVENT, sampled=True),
+    Provider("hardware", ("h",), 1, 2, ContextKind.PERF_EVENT, sampled=True),
+    Provider("watchpoint", ("w",), 3, 3, ContextKind.PERF_EVENT, sampled=True),
     Provider("kprobe", ("k",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("kretprobe", ("kr",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("fentry", ("f", "kfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
@@ -113,7 +120,8 @@ def shown_type(provider: Provider) -> str:
 class Point:
     """One attach point: provider, the parts behind it (quotes removed), its name if the user gave one.
 
-    `period` in nanoseconds, for `interval`. `fields`: parameters of the function, where they are asked for.
+    `period` in nanoseconds, for `interval` and `profile`; `event`: what is counted, for other sampled kinds.
+    `fields`: parameters of the function, where they are asked for.
     """
 
     provider: Provider
@@ -122,6 +130,7 @@ class Point:
     at: At
     name: str = ""
     period: int = 0
+    event: Counted | None = None
     fields: dict[str, ContextField] | None = None
 
 
@@ -153,13 +162,16 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
         _check_place(source, at, provider, rest[-1])
     if provider.name == "self":
         _check_signal(source, at, rest)
-    period = _period(source, at, rest) if provider.name == "interval" else 0
+    period = _period(source, at, rest, provider.name) if provider.name in ("interval", "profile") else 0
+    event = None
+    if provider.sampled and not period:
+        event = sampling.counted(source, at, provider.name, rest)
     if provider.name == "tracepoint":
         tracepoints.check(source, at, rest)
     elif provider.name == "rawtracepoint":
         provider = with_context(provider, tracepoints.raw_context(source, at, rest))
     canonical = ":".join((provider.name, *rest)).replace(":@", "@", 1)
-    return Point(provider, rest, canonical, at, name, period)
+    return Point(provider, rest, canonical, at, name, period, event)
 
 
 @cache
@@ -298,24 +310,24 @@ def _parameter(text: str, index: int, params: tuple[str, ...]) -> tuple[str, int
     return (params[number - 1] if number <= len(params) else ""), found.end()
 
 
-def _period(source: Source, at: At, parts: tuple[str, ...]) -> int:
+def _period(source: Source, at: At, parts: tuple[str, ...], kind: str) -> int:
     if len(parts) == 2:
         unit, text = parts
         if unit not in UNITS and unit != "hz":
             raise source.problem(at, f"{unit} is not an accepted unit of time", "use s, ms, us or hz")
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
         if number <= 0:
-            raise source.problem(at, "interval frequency should be a positive integer")
+            raise source.problem(at, f"{kind} frequency should be a positive integer")
         period = 10**9 // number if unit == "hz" else number * UNITS[unit]
     else:
         found = DURATION.fullmatch(parts[0])
         if not found or len(found[1]) > 15:
             raise source.problem(
-                at, "interval frequency should be a positive integer", "for example interval:1s"
+                at, f"{kind} frequency should be a positive integer", f"for example {kind}:1s"
             )
         period = int(found[1]) * SECONDS[found[2] or "ns"]
     if period < 1000:
         raise source.problem(
-            at, f"Invalid rate of interval probe. Minimum is 1000 or 1us. Found: {period} nanoseconds"
+            at, f"Invalid rate of {kind} probe. Minimum is 1000 or 1us. Found: {period} nanoseconds"
         )
     return period

@@ -15,6 +15,7 @@ from runtime.lang.debug import Debug
 from runtime.lang.decode import Decoder, decode_record
 from runtime.lang.lines import decode_all
 from runtime.lang.mapdecoder import MapDecoder
+from runtime.lang.sampling import Counted
 from runtime.types import Run
 
 
@@ -61,6 +62,7 @@ class ScriptProbe:
     uses_cookie: bool = False
     name: str = ""
     period: int = 0
+    event: Counted | None = None
 
 
 @dataclass(frozen=True, slots=True)

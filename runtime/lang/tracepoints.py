@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
+from runtime.errors import Unserved
 from runtime.lang.c.contexts import PT_REGS
 from runtime.lang.c.types import Struct
 from runtime.lang.fields import ContextField
@@ -120,7 +121,7 @@ def check(source: Source, at: At, parts: tuple[str, ...]) -> tuple[Tracepoint, .
     if matching(CALLS, name) or category in ("syscall", "sys", "raw_syscall"):
         meant = RAW if name in (ENTER, EXIT) else CALLS
         raise source.problem(at, f"Tracepoint not found: {category}:{name}", f"Did you mean {meant}:{name}?")
-    raise source.problem(at, NOT_HERE.format(category), SERVED)
+    raise Unserved(NOT_HERE.format(category), span=source.span(at), hint=SERVED)
 
 
 def raw_context(source: Source, at: At, parts: tuple[str, ...]) -> ContextKind:
@@ -132,10 +133,10 @@ def raw_context(source: Source, at: At, parts: tuple[str, ...]) -> ContextKind:
     name = parts[-1]
     kinds = {ENTER: ContextKind.RAW_SYS_ENTER, EXIT: ContextKind.RAW_SYS_EXIT}
     if name not in kinds:
-        raise source.problem(
-            at,
+        raise Unserved(
             "rawtracepoint probes instrument kernel code and cannot be served in user space",
-            "rawtracepoint:sys_enter and rawtracepoint:sys_exit are",
+            span=source.span(at),
+            hint="rawtracepoint:sys_enter and rawtracepoint:sys_exit are",
         )
     return kinds[name]
 

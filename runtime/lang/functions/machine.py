@@ -22,7 +22,7 @@ REGISTERS = {
 
 def _check_reg(c: Checker, call: tree.Call) -> Type:
     name = c.text(call.args[0], "reg()")
-    if not c.body.provider.registers:
+    if not c.body.provider.has_registers:
         return c.fail(call.at, f'reg can not be used with "{c.body.provider.name}" probes')
     if name is not None and name.decode("latin-1") not in REGISTERS:
         shown = name.decode("utf-8", "replace")

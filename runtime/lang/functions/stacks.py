@@ -17,7 +17,7 @@ def _check(c: Checker, call: tree.Call) -> Type:
     mode, limit = c.config.text("stack_mode"), DEFAULT_LIMIT
     which = "kstack" if call.name == "kstack" else "ustack"
     provider = c.body.provider
-    if not provider.registers and which == "ustack":
+    if not provider.has_registers and which == "ustack":
         return c.fail(call.at, f"{call.name} can not be used with {provider.name} probes")
     args = list(call.args)
     first = args[0] if args else None
