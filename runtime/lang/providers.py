@@ -79,6 +79,7 @@ PROVIDERS = (
 )
 CPP = "cpp"
 SELF_SIGNAL = "SIGUSR1"  # the only signal that a self probe can wait for
+TIMED = ("interval", "profile")
 FUNCTION_PROVIDERS = ("uprobe", "uretprobe")
 FORMS = {
     "uprobe": "write uprobe:BINARY:FUNCTION",
@@ -162,16 +163,24 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
         _check_place(source, at, provider, rest[-1])
     if provider.name == "self":
         _check_signal(source, at, rest)
-    period = _period(source, at, rest, provider.name) if provider.name in ("interval", "profile") else 0
-    event = None
-    if provider.sampled and not period:
-        event = sampling.counted(source, at, provider.name, rest)
+    period = _period(source, at, rest, provider.name) if provider.name in TIMED else 0
+    event = sampling.counted(source, at, provider.name, rest) if provider.sampled and not period else None
+    provider = _traced(source, at, provider, rest)
+    canonical = ":".join((provider.name, *rest)).replace(":@", "@", 1)
+    return Point(provider, rest, canonical, at, name, period, event)
+
+
+def _traced(source: Source, at: At, provider: Provider, rest: tuple[str, ...]) -> Provider:
+    """Return the row for the tracepoints that a point names, the same for all other kinds.
+
+    Raises:
+        Problem: there are none, or only the kernel has them.
+    """
     if provider.name == "tracepoint":
         tracepoints.check(source, at, rest)
     elif provider.name == "rawtracepoint":
-        provider = with_context(provider, tracepoints.raw_context(source, at, rest))
-    canonical = ":".join((provider.name, *rest)).replace(":@", "@", 1)
-    return Point(provider, rest, canonical, at, name, period, event)
+        return with_context(provider, tracepoints.raw_context(source, at, rest))
+    return provider
 
 
 @cache

@@ -50,7 +50,7 @@ def test_time_is_seen_where_it_is_spent(probe: str) -> None:
 
 def test_stacks_of_a_sample_begin_where_the_thread_was() -> None:
     out, _ = sampled("profile:hz:500 { @[ustack(2)] = count(); }")
-    assert re.search(r"^\s+hot\+\d+\n\s+work\+\d+$", out, re.M)
+    assert re.search(r"^\s+hot\+\d+.*\n\s+work\+\d+", out, re.M)
 
 
 def test_every_write_to_a_watched_place_is_seen() -> None:
