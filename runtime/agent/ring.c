@@ -73,3 +73,15 @@ HELPER u64 ring_query(struct ring *ring, u64 what)
 
 	return what < 4 ? answers[what] : 0;
 }
+
+enum { TOLD = 10 }; // failures of one place of a script that are told; runtime/lang/complaints.py has the number too
+
+// Count a failure of a script's operation, and tell the first few: {u16 event, zeros; s64 result}.
+HELPER s64 complain(struct ring *ring, struct region *region, u64 *count, u64 event, s64 result)
+{
+	u64 record[2] = { (u16)event, (u64)result };
+
+	if (__atomic_fetch_add(count, 1, __ATOMIC_RELAXED) >= TOLD)
+		return 0;
+	return ring_output(ring, region, record, sizeof record, 0);
+}

@@ -216,6 +216,7 @@ _ROWS = (
     Helper(100026, "comm_of", (_ANY, _WRITE, _SIZE)),
     _number(100027, "cpu_count"),
     Helper(100028, "map_length", (_MAP,)),
+    Helper(100031, "complain", (_MAP, Arg.CHANGE_FIXED, _ANY, _ANY), kinds=_RING, fixed={2: 8}),
     Helper(100030, "symbol_address", (Arg.CONST,)),
     Helper(100029, "series_update", (_WRITE, _SIZE, _ANY, _ANY, _ANY)),
 )

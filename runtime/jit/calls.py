@@ -106,6 +106,7 @@ DIRECT: dict[int, tuple[str, str]] = {
     100025: ("parent_pid", ""),
     100026: ("comm_of", "123"),
     100028: ("map_length", "M"),
+    100031: ("complain", "GR234"),
     100029: ("series_update", "12345"),
 }
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang.decode import HEADER, FailureDecoder
+from runtime.lang.decode import FailureDecoder
 from runtime.lang.source import At
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
-RING_OUTPUT = 130  # helper
+COMPLAIN = 100031  # helper
 RING, COUNTS = ".events", ".failures"
-TOLD = 10  # failures of one place that are told one by one
+TOLD = 10  # failures of one place that are told one by one; runtime/agent/ring.c has the number too
 
 DIVIDED = (
     "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result."
@@ -39,27 +39,16 @@ def complain(g: Generator, at: At, text: str, helper: str = "", result: Place | 
     `helper`: which one failed, empty for none. `result`: what it gave, or where that is. An empty `text` is
     replaced by the words for the error number.
     """
-    number = g.output.event(FailureDecoder(text, helper, g.source.span(at)))
-    done = g.code.label()
-    with g.storage.scope():
-        record = g.storage.take(HEADER + 8)
-        if isinstance(result, Place):
-            g.code.load(4, result, 8)
-            g.code.store(record + HEADER, 4, 8)
-        else:
-            g.code.store_constant(record + HEADER, result, 8)
-        g.code.map_value(1, COUNTS, 8 * g.output.failure(text, g.source.span(at)))
-        g.code.load(2, Place(1, 0), 8)
-        g.code.set(3, 1)
-        g.code.add_atomic(Place(1, 0), 3)
-        g.code.jump_if_constant(">=", 2, TOLD, done)
-        g.code.store_constant(record, number, 8)
-        g.code.map(1, RING)
-        g.code.address(2, record)
-        g.code.set(3, HEADER + 8)
-        g.code.set(4, 0)
-        g.code.call(RING_OUTPUT)
-        g.code.at(done)
+    span = g.source.span(at)
+    number = g.output.event(FailureDecoder(text, helper, span))
+    if isinstance(result, Place):
+        g.code.load(4, result, 8)
+    else:
+        g.code.set(4, result)
+    g.code.map(1, RING)
+    g.code.map_value(2, COUNTS, 8 * g.output.failure(text, span))
+    g.code.set(3, number)
+    g.code.call(COMPLAIN)
 
 
 def complain_if_negative(g: Generator, at: At, text: str, helper: str) -> None:
