@@ -392,8 +392,23 @@ class Target:
         self._texts.clear()
 
     def module_of(self, address: int) -> Module | None:
-        """Return the module whose text holds an address."""
-        return next((m for m in self.modules if m.contains(address)), None)
+        """Return the module whose text holds an address; the agent is one as well."""
+        found = next((m for m in self.modules if m.contains(address)), None)
+        base = self.constant("agent_base")
+        if found is None and base <= address < base + self.constant("agent_bytes"):
+            return self.agent_module
+        return found
+
+    @property
+    def agent_module(self) -> Module:
+        """Return the agent's library in the process, which is mapped from no file unless it was preloaded."""
+        base, size = self.constant("agent_base"), self.constant("agent_bytes")
+        mapped = next((m for m in self.modules if m.start <= base < m.end), None)
+        if mapped is not None:
+            return mapped
+        text = tuple(m for m in read_maps(self.pid) if base <= m.start < base + size and m.protection & 4)
+        path = str(build.library())
+        return Module(path, path, base, base, base + size, text, "", 0, False)
 
     def text_ranges(self, addresses: list[int]) -> list[tuple[int, int, int]]:
         """Return the executable mappings (start, end, protection) that hold these addresses."""

@@ -12,6 +12,8 @@ from attachers.target import Target
 from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 
+EXECS = frozenset((59, 322))  # execve, execveat
+OURS = "exec_call"  # functions of the agent that are probed: see runtime/agent/desk.c
 NO_RETURN = NEVER_RETURN | {15}  # rt_sigreturn: it goes on where the signal came
 
 
@@ -57,6 +59,8 @@ def places(target: Target, session: bytes, hook: CallHook, seen: Collection[int]
     Places where the number is not known serve all calls: the thunk looks at it.
     """
     found: list[CallProbe] = []
+    if not seen and (hook.numbers is None or hook.numbers & EXECS):
+        found += _ours(target, session, hook)
     agent = target.constant("agent_base")
     for module in target.modules:
         if module.start in seen or module.start <= agent < module.end:
@@ -67,6 +71,16 @@ def places(target: Target, session: bytes, hook: CallHook, seen: Collection[int]
             if site.serves(hook.numbers) and not (hook.leaves and site.trail.number in NO_RETURN)
         ]
     return found
+
+
+def _ours(target: Target, session: bytes, hook: CallHook) -> list[CallProbe]:
+    """Return the places in the agent where it makes calls in the program's stead: it becomes another one."""
+    module = target.agent_module
+    return [
+        _probe(module, site.at(module.bias), hook, session)
+        for site in call_sites(module.elf)
+        if site.name.startswith(OURS) and site.serves(hook.numbers)
+    ]
 
 
 def _probe(module: Module, site: CallSite, hook: CallHook, session: bytes) -> CallProbe:

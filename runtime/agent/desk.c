@@ -4,7 +4,7 @@
 // and nothing but futex() that a sandbox might refuse. Where no tracer answers, the program goes on unprobed.
 #include "agent.h"
 
-enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, SYS_ACCESS = 21, SYS_EXECVE = 59, SYS_EXECVEAT = 322 };
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, SYS_ACCESS = 21 };
 enum { SLICE_NS = 50000000, SLICE_MS = 50, PATIENCE_MS = 60000, STRANGER_MS = 2000, EXEC_MS = 10000 };
 enum { MAY_EXECUTE = 1, EMPTY_PATH = 0x1000, STATE_DELETE = 2 };
 
@@ -136,6 +136,17 @@ HELPER s64 on_load(struct region *region)
 	return 0;
 }
 
+// The calls that on_exec makes for the program: here they can be traced as the program's own would be, by a jump over the
+// first instruction and one over the third.
+s64 exec_call(u64 path, u64 argv, u64 envp);
+s64 exec_call_at(u64 folder, u64 path, u64 argv, u64 envp, u64 flags);
+__asm__(".text\n.type exec_call, @function\nexec_call: mov $59, %eax\n\tsyscall\n"
+	"\t.byte 0x0f, 0x1f, 0x80, 0, 0, 0, 0\n\tret\n"
+	".size exec_call, . - exec_call\n"
+	".type exec_call_at, @function\nexec_call_at: mov %rcx, %r10\n\tmov $322, %eax\n\tsyscall\n"
+	"\t.byte 0x0f, 0x1f, 0x80, 0, 0, 0, 0\n\tret\n"
+	".size exec_call_at, . - exec_call_at\n");
+
 // Before execve(a, b, c), execveat(a, b, c, d, e) and fexecve(a, b, c), whose numbers are 0, 1 and 2. The tracer
 // follows the thread into the new program, so the call is made from here: where it fails, the tracer is told
 // to let go, and the function that was called fails by itself.
@@ -149,11 +160,11 @@ HELPER s64 on_exec(struct region *region, const u64 *args, u64 which)
 	if (!place)
 		return 0;
 	if (which == 0)
-		sys(SYS_EXECVE, args[0], args[1], args[2]);
+		exec_call(args[0], args[1], args[2]);
 	else if (which == 1)
-		sys(SYS_EXECVEAT, args[0], args[1], args[2], args[3], args[4]);
+		exec_call_at(args[0], args[1], args[2], args[3], args[4]);
 	else
-		sys(SYS_EXECVEAT, args[0], "", args[1], args[2], EMPTY_PATH);
+		exec_call_at(args[0], (u64)"", args[1], args[2], EMPTY_PATH);
 	announce(region, place, KNOCK_EXEC_FAILED);
 	if (wait_go(region, place, EXEC_MS))
 		leave(place);

@@ -116,7 +116,9 @@ class Checker:
 
     def warn(self, at: At, text: str, hint: str = "") -> None:
         """Record a warning."""
-        self.warnings.append(self.source.problem(at, text, hint))
+        span = self.source.span(at)
+        if all(str(one) != text or one.span != span for one in self.warnings):
+            self.warnings.append(self.source.problem(at, text, hint))
 
     # Expressions
 

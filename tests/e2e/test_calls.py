@@ -89,6 +89,19 @@ def test_programs_of_an_object_go_where_their_sections_say(tmp_path: Path) -> No
     assert found == [own["getppid"]] * 2 + [own["write"]] * 4
 
 
+def test_a_followed_program_shows_what_it_becomes() -> None:
+    program = 'tracepoint:syscalls:sys_enter_execve { printf("%s %s\\n", comm, str(*(uint64*)args.argv)); }'
+    command = (
+        "sh",
+        "-c",
+        "/bin/echo one; env -i /bin/true; /nonexistent/program 2>/dev/null; exec /bin/echo two",
+    )
+    done = bpftime("trace", "-q", "--follow", "-e", program, "--", *command)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.decode().splitlines() if line.startswith(("sh ", "env "))]
+    assert lines == ["sh /bin/echo", "sh env", "env /bin/true", "sh /nonexistent/program", "sh /bin/echo"]
+
+
 def test_nothing_of_the_kernel_alone_is_attached() -> None:
     done = bpftime("trace", "-e", "tracepoint:sched:sched_switch { }", "--", "true")
     assert done.returncode == 1
