@@ -200,7 +200,8 @@ class Trace:
         Raises:
             Problem: no probe was placed and none may come.
         """
-        if not count and not self.pending and self.config.mode == "trace":
+        may_come = self.pending or (self.config.name and self.config.follows)
+        if not count and not may_come and self.config.mode == "trace":
             raise Problem("No probes to attach")
 
     def _arm_one(self, arming: Arming, traced: Traced) -> int:
