@@ -111,8 +111,8 @@ FILES = (
 )
 
 DIFFERENCES = """`trace` stands in front, and a script with function probes needs a target. No blank
-lines before the maps at the end. Wrong usage gives status 2, not 1. Kernel probes (kprobe, tracepoint,
-fentry, profile, hardware) are refused."""
+lines before the maps at the end. Wrong usage gives status 2, not 1. Kernel probes (kprobe, fentry, and
+tracepoints but those of system calls) are refused."""
 
 BUGS = """Linux on x86-64 only. 32-bit programs cannot be traced, static ones only with -p. A function
 that is too short for a jump and has no padding near it is left out with a warning. Between the kill of
