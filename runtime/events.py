@@ -122,8 +122,8 @@ class Event:
 class Action:
     """Something the pipeline does at this point of the event stream.
 
-    `what`: `print`, `clear`, `zero` (with `map`), `cat`, `system` (with `text`), `exit` (with `code`). `top`
-    and `div` are print's.
+    `what`: `print`, `clear`, `zero` (with `map`), `cat`, `system` (with `text`), `exit` (with `code`),
+    `unwatch` (with `address`). `top` and `div` are print's.
     """
 
     what: str
@@ -132,6 +132,7 @@ class Action:
     div: int = 0
     code: int = 0
     text: bytes = b""
+    address: int = 0
 
 
 class Resolver(Protocol):

@@ -82,6 +82,7 @@ class Output:
         self.session = session
         self.names = names
         self.exit_code: int | None = None
+        self.on_unwatch: Callable[[int], None] = lambda _address: None
         names.on_probe = self._name_probe
         self.printed = 0
         self._lost_before = 0
@@ -289,4 +290,5 @@ ACTIONS: dict[str, Callable[[Output, Action], None]] = {
     "zero": Output._zero,
     "cat": Output._cat,
     "system": Output._system,
+    "unwatch": lambda output, action: output.on_unwatch(action.address),
 }

@@ -84,6 +84,12 @@ class Samples:
             except (AttachProblem, OSError) as problem:
                 self.console.note(str(problem), 1)
 
+    def unwatch(self, address: int) -> None:
+        """Watch a place in memory no more; nothing happens where none is watched there."""
+        for events in [e for e in self._events if e.wanted.length and e.wanted.address == address]:
+            events.close()
+            self._events.remove(events)
+
     def close(self) -> None:
         """Send no more signals."""
         for events in self._events:

@@ -82,6 +82,7 @@ class Trace:
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)
         self.samples = Samples(self.console, self.names, script, programs)
+        self.output.on_unwatch = self.samples.unwatch
         self.pending = Pending(self.config, self.console)
         self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)

@@ -314,6 +314,17 @@ class ExitAction(Decoder):
         return Action("exit", code=payload[HEADER] if len(payload) > HEADER else 0)
 
 
+class UnwatchAction(Decoder):
+    """unwatch(address)."""
+
+    size = HEADER + 8
+
+    def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
+        """Give the action with the address."""
+        del resolver
+        return Action("unwatch", address=_UNSIGNED[8].unpack_from(payload, HEADER)[0])
+
+
 def decode_record(decoders: Sequence[Decoder], payload: bytes, resolver: Resolver) -> Event | Action:
     """Decode one ring record of a script.
 

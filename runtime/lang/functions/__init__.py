@@ -52,6 +52,5 @@ NOT_SERVED = {
     "path": f"{_KERNEL}: use the path that the call was given: str(arg0)",
     "kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
     "percpu_kaddr": f"{_KERNEL}: uaddr() gives addresses of the traced program",
-    "unwatch": "it ends watchpoints, which are not served",
 }
 AGGREGATES: dict[str, Aggregation] = {row.name: row for row in aggregates.ROWS}

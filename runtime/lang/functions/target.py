@@ -1,10 +1,11 @@
-"""Functions that change the traced process: signal, signal_thread, write_user."""
+"""Functions that change the traced process: signal, signal_thread, write_user; unwatch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import complaints, memory, tree
+from runtime.lang import complaints, memory, records, tree
+from runtime.lang.decode import UnwatchAction
 from runtime.lang.functions.names import LAST_REAL_TIME, signal_names
 from runtime.lang.functions.row import Function
 from runtime.lang.functions.text import READ, check_address
@@ -97,7 +98,17 @@ def _lower_write(g: Generator, call: tree.Call) -> None:
         g.code.at(done)
 
 
+def _check_unwatch(c: Checker, call: tree.Call) -> Type:
+    check_address(c, call, call.args[0])
+    return VOID
+
+
+def _lower_unwatch(g: Generator, call: tree.Call) -> None:
+    records.send(g, UnwatchAction(), [(call.args[0], UINT64)])
+
+
 ROWS = (
+    Function("unwatch", 1, 1, _check_unwatch, _lower_unwatch),
     *(Function(name, 1, 1, _check_signal, _lower_signal, unsafe=True) for name in HELPERS),
     Function("write_user", 3, 3, _check_write, _lower_write, unsafe=True, drop=_lower_write),
 )
