@@ -26,7 +26,10 @@ def read_points(source: Source, at: At, text: str, params: tuple[str, ...], pid:
     if "*" not in word or "=" in word:
         return [_read(source, at, text, params, pid)]
     found = [p for p in PROVIDERS if fnmatchcase(p.name, word.lower())]
-    count = len(split(rest, params)) if colon else 0
+    try:
+        count = len(split(rest, params)) if colon else 0
+    except ValueError as error:
+        raise source.problem(at, str(error)) from None
     points = []
     for provider in found:
         if provider.context is None or not _takes(provider, count, pid):
