@@ -11,7 +11,7 @@ from functools import partial
 from bpftime_cli.pipeline.patterns import files_of, is_named
 from runtime.dwarf.parameters import parameters_of
 from runtime.dwarf.types import DwarfTypes, types_of
-from runtime.ebpf.context import FUNCTION_ARGUMENTS
+from runtime.ebpf.context import ARGUMENT_REGISTERS, FUNCTION_ARGUMENTS, REGISTERS
 from runtime.errors import AttachProblem, ObjectProblem, Problem, UsageProblem
 from runtime.lang.c.types import Enum
 from runtime.lang.debug import Parts
@@ -20,6 +20,7 @@ from runtime.lang.providers import CPP
 from runtime.lang.types import Type
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, data_symbol, find
+from runtime.symbols.gotable import is_go
 from runtime.symbols.needed import libraries_of
 
 Found = tuple[Parts, dict[str, ContextField]]
@@ -116,7 +117,7 @@ def _in_file(path: str, elf: ElfFile, text: str) -> list[Found]:
             return []
         raise
     names = Counter(point.name for point in points)
-    found = [(_parts(path, point, names), _fields(types, point)) for point in points]
+    found = [(_parts(path, point, names), _fields(types, elf, point)) for point in points]
     return [(parts, fields) for parts, fields in found if fields is not None]
 
 
@@ -126,16 +127,23 @@ def _parts(path: str, point: FunctionPoint, names: Counter[str]) -> Parts:
     return (path, f"{point.name}+{point.offset}" if point.offset else point.name)
 
 
-def _fields(types: DwarfTypes, point: FunctionPoint) -> dict[str, ContextField] | None:
+def _fields(types: DwarfTypes, elf: ElfFile, point: FunctionPoint) -> dict[str, ContextField] | None:
     function = types.info.function_at(point.address)
     if function is None:
         return None
     fields: dict[str, ContextField] = {}
     for parameter in parameters_of(types, function):
-        offset = FUNCTION_ARGUMENTS[parameter.register] if parameter.register >= 0 else -1
         if parameter.name:
+            offset = _offset(parameter.register, is_go(elf))
             fields[parameter.name] = ContextField(offset, parameter.type, parameter.why)
     return fields
+
+
+def _offset(register: str, go: bool) -> int:
+    """Where a register is in the context of a function probe, -1 for none; arguments cost nothing there."""
+    if register in ARGUMENT_REGISTERS and not go:
+        return FUNCTION_ARGUMENTS[ARGUMENT_REGISTERS.index(register)]
+    return 8 * REGISTERS.index(register) if register else -1
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from runtime.errors import AttachProblem, Problem, UsageProblem
 from runtime.lang import probes_of
 from runtime.lang.c.kernel import KINDS, BtfTypes
 from runtime.lang.providers import BY_ALIAS, BY_NAME, CPP, PROVIDERS, Provider
+from runtime.lang.sampling import EVENTS, SWITCHES
 from runtime.lang.tracepoints import Tracepoint, tracepoints
 from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import find
@@ -28,14 +29,6 @@ from runtime.symbols.operands import operands_of
 
 INDENT = "    "
 USER = ("uprobe", "uretprobe", "usdt")  # probes in files, which are listed where files are named
-SOFTWARE = (
-    "alignment-faults", "bpf-output", "context-switches", "cpu-clock", "cpu-migrations", "dummy",
-    "emulation-faults", "major-faults", "minor-faults", "page-faults", "task-clock",
-)  # fmt: skip
-HARDWARE = (
-    "backend-stalls", "branch-instructions", "branch-misses", "bus-cycles", "cache-misses",
-    "cache-references", "cpu-cycles", "frontend-stalls", "instructions", "ref-cycles",
-)  # fmt: skip
 UNITS = ("hz", "ms", "s", "us")
 FIXED: dict[str, tuple[str, ...]] = {
     "begin": ("begin",),
@@ -43,8 +36,10 @@ FIXED: dict[str, tuple[str, ...]] = {
     "self": ("self:signal:SIGUSR1",),
     "interval": tuple(f"interval:{unit}:" for unit in UNITS),
     "profile": tuple(f"profile:{unit}:" for unit in UNITS),
-    "software": tuple(f"software:{name}:" for name in SOFTWARE),
-    "hardware": tuple(f"hardware:{name}:" for name in HARDWARE),
+    **{
+        kind: tuple(f"{kind}:{name}:" for name in names if name not in SWITCHES)
+        for kind, names in EVENTS.items()
+    },
     "rawtracepoint": ("rawtracepoint:sys_enter", "rawtracepoint:sys_exit"),
 }
 TYPE_WORDS = re.compile(r"\s*(struct|union|enum)\s+(\S+)\s*$")

@@ -166,12 +166,12 @@ def _range_list(unit: Unit, sections: Sections, at: int, base: int) -> Iterator[
             continue
         one, at = uleb(data, at)
         if kind == 1:  # base address by index
-            base = unit._indexed_address(one)
+            base = unit.indexed_address(one)
             continue
         two, at = uleb(data, at)
-        start = unit._indexed_address(one) if kind in (2, 3) else base + one
+        start = unit.indexed_address(one) if kind in (2, 3) else base + one
         if kind == 2:
-            yield start, unit._indexed_address(two)
+            yield start, unit.indexed_address(two)
         else:
             yield start, start + two if kind == 3 else base + two
 

@@ -1,15 +1,17 @@
 """Parameters of a function: names, types, and which of the argument registers each begins in.
 
 Sources: System V ABI for x86-64, section 3.2.3; Itanium C++ ABI, 3.1 (classes that are not trivially
-copyable go by reference); Go's internal ABI, src/cmd/compile/abi-internal.md.
+copyable go by reference); Go's internal ABI, src/cmd/compile/abi-internal.md. Where the compiler names
+another register, that one is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.dwarf.info import CLASS, PARAMETER, STRUCTURE, SUBPROGRAM, TYPEDEF, UNION, DebugInfo
+from runtime.dwarf.locations import Home, Where, home_of
 from runtime.dwarf.types import CONST, EXTERNAL, INHERITANCE, MEMBER, REFERENCE, RVALUE, TYPE, DwarfTypes
 from runtime.dwarf.units import LANGUAGE, NAME, Entry
 from runtime.lang.c.types import Opaque, Struct
@@ -20,23 +22,22 @@ ARTIFICIAL, VIRTUALITY, DEFAULTED = 0x34, 0x4C, 0x8B
 CLASSES = (STRUCTURE, CLASS, UNION)
 MAX_DEPTH = 8  # parts of parts of a class
 BY_REFERENCE = 4  # DW_CC_pass_by_reference
-GO = 0x16
-REGISTERS, GO_REGISTERS = 6, 9
-SEEN_GO = 6  # of Go's registers, those that a program gets
+GO, RUST = 0x16, 0x1C  # DW_LANG_*
 EIGHTBYTE = 8
 IN_MEMORY = 16  # bytes; what is longer goes through memory
 ON_STACK = "is passed on the stack"
 BY_VALUE = "is a struct passed by value"
 FLOATING = "is passed in a vector register"
+LEFT_OUT = "is not passed: the compiler has left it out"
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. `register`: index of the argument register, -1 with the reason in `why`."""
+    """One parameter. `register`: what holds it when the function begins; else empty, the reason in `why`."""
 
     name: str
     type: Type
-    register: int
+    register: str
     why: str = ""
 
 
@@ -50,19 +51,33 @@ def parameters_of(types: DwarfTypes, function: Entry) -> list[Parameter]:
 
 
 def _parameters(types: DwarfTypes, function: Entry) -> list[Parameter]:
-    is_go = function.unit.top.number(LANGUAGE) == GO
-    registers = _GoRegisters() if is_go else _Registers()
+    language = function.unit.top.number(LANGUAGE)
+    convention = CONVENTIONS.get(language, _Convention)()
     result = attribute_entry(types.info, function, TYPE)
-    if not is_go and result is not None and _is_in_memory(types, result):
-        registers.take(1)  # the caller says where the result is to be
+    if result is not None:
+        convention.result(types, result)
     found = []
     for entry in formal_parameters(types.info, function):
-        if is_go and entry.number(VARIABLE_PARAMETER):
+        if language == GO and entry.number(VARIABLE_PARAMETER):
             continue
         name = name_of(types.info, entry)
-        target = attribute_entry(types.info, entry, TYPE)
-        found.append(_placed(types, name, target, registers))
+        agreed = _agreed(types, name, attribute_entry(types.info, entry, TYPE), convention)
+        found.append(_found(agreed, home_of(types.info, function, entry), language))
     return found
+
+
+def _found(agreed: Parameter, home: Home, language: int) -> Parameter:
+    """Take what the compiler says of a parameter where that differs from the convention."""
+    is_scalar = not isinstance(agreed.type, Struct | Array | String | Opaque)
+    if home.where is Where.CONSTANT:
+        return replace(agreed, register="", why=f"is always {home.value} here, and not passed")
+    if home.where is Where.REGISTER and is_scalar:
+        return replace(agreed, register=home.register, why="")
+    if home.where is Where.SPLIT and is_scalar:
+        return replace(agreed, register="", why="is in several places")
+    if home.where is Where.NOWHERE and agreed.register and language != GO:
+        return replace(agreed, register="", why=LEFT_OUT)
+    return agreed
 
 
 def formal_parameters(info: DebugInfo, function: Entry) -> Iterator[Entry]:
@@ -104,28 +119,36 @@ def attribute_entry(info: DebugInfo, entry: Entry, attribute: int) -> Entry | No
     return None
 
 
-class _Registers:
-    """Integer registers that are left for the next parameter."""
+class _Convention:
+    """Which integer registers are left for the next parameter, by C's convention."""
 
-    def __init__(self, count: int = REGISTERS) -> None:
-        self.count = count
+    names: tuple[str, ...] = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+    seen = 6  # of them, those that a program gets
+
+    def __init__(self) -> None:
         self.used = 0
 
-    def take(self, wanted: int) -> int:
-        """Take some in a row: the first one's index, -1 where not enough are left."""
-        if self.used + wanted > self.count:
-            return -1
+    def take(self, wanted: int) -> str:
+        """Take some in a row: the first one's name, empty where not enough are left."""
+        if self.used + wanted > len(self.names):
+            return ""
         self.used += wanted
-        return self.used - wanted
+        index = self.used - wanted
+        return self.names[index] if index < self.seen else ""
 
     def words(self, kind: Type) -> int:
-        """How many a value takes, -1 for one in memory."""
+        """How many a value takes: 0 where it needs vector registers only, -1 in memory."""
         return _words(kind)
 
+    def result(self, types: DwarfTypes, target: Entry) -> None:
+        """Give a register to the place of a result that goes through memory."""
+        kind = types.of(target)
+        if isinstance(kind, Struct) and (self.words(kind) < 0 or _by_reference(types, target)):
+            self.take(1)
 
-class _GoRegisters(_Registers):
-    def __init__(self) -> None:
-        super().__init__(GO_REGISTERS)
+
+class _GoConvention(_Convention):
+    names = ("rax", "rbx", "rcx", "rdi", "rsi", "r8", "r9", "r10", "r11")
 
     def words(self, kind: Type) -> int:
         """Each part of a value takes one of its own."""
@@ -136,21 +159,37 @@ class _GoRegisters(_Registers):
             return self.words(kind.element) if kind.count == 1 else -1 if kind.count else 0
         return 0 if isinstance(kind, Opaque) else 1
 
+    def result(self, types: DwarfTypes, target: Entry) -> None:
+        """Results come in registers of their own."""
 
-def _placed(types: DwarfTypes, name: str, target: Entry | None, registers: _Registers) -> Parameter:
+
+class _RustConvention(_Convention):
+    def words(self, kind: Type) -> int:
+        """Pairs take two; what is larger goes by reference."""
+        return 1 if isinstance(kind, Struct) and kind.size > IN_MEMORY else _words(kind)
+
+    def result(self, types: DwarfTypes, target: Entry) -> None:
+        """Results of more than two words come through memory."""
+        if types.of(target).size > IN_MEMORY:
+            self.take(1)
+
+
+CONVENTIONS: dict[int, type[_Convention]] = {GO: _GoConvention, RUST: _RustConvention}
+
+
+def _agreed(types: DwarfTypes, name: str, target: Entry | None, convention: _Convention) -> Parameter:
+    """A parameter as its language's convention has it."""
     kind = types.of(target)
     if target is not None and isinstance(kind, Struct) and _by_reference(types, target):
-        index = registers.take(1)
-        return Parameter(name, Pointer(kind), index, "" if index >= 0 else ON_STACK)
-    words = registers.words(kind)
+        register = convention.take(1)
+        return Parameter(name, Pointer(kind), register, "" if register else ON_STACK)
+    words = convention.words(kind)
     if words == 0:
-        return Parameter(name, kind, -1, FLOATING)
-    index = registers.take(words) if words > 0 else -1
+        return Parameter(name, kind, "", FLOATING)
+    register = convention.take(words) if words > 0 else ""
     if isinstance(kind, Struct | Array | String | Opaque):
-        return Parameter(name, kind, -1, BY_VALUE if index >= 0 or words < 0 else ON_STACK)
-    if index < 0 or (isinstance(registers, _GoRegisters) and index >= SEEN_GO):
-        return Parameter(name, kind, -1, ON_STACK)
-    return Parameter(name, kind, index)
+        return Parameter(name, kind, "", BY_VALUE if register or words < 0 else ON_STACK)
+    return Parameter(name, kind, register, "" if register else ON_STACK)
 
 
 def _by_reference(types: DwarfTypes, target: Entry) -> bool:
@@ -199,13 +238,6 @@ def _copies(types: DwarfTypes, owner: Entry, method: Entry) -> bool:
     while target is not None and target.tag == CONST:
         target = types.target(target)
     return target is not None and target.at == owner.at
-
-
-def _is_in_memory(types: DwarfTypes, target: Entry) -> bool:
-    kind = types.of(target)
-    if isinstance(kind, Struct):
-        return _words(kind) < 0 or _by_reference(types, target)
-    return False
 
 
 def _words(kind: Type) -> int:

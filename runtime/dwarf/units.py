@@ -26,6 +26,8 @@ NAMES = (
     "rnglists",
     "line",
     "types",
+    "loc",
+    "loclists",
 )
 COMPRESSED = 0x800  # SHF_COMPRESSED
 # Attributes
@@ -181,7 +183,8 @@ class Unit:
         meaning = MEANINGS.get(form)
         return meaning(self, number) if meaning else number, end
 
-    def _indexed_address(self, index: int) -> int:
+    def indexed_address(self, index: int) -> int:
+        """An address of the unit's table."""
         at = self.addresses + index * self.address
         return int.from_bytes(self.sections["addr"][at : at + self.address], "little")
 
@@ -257,7 +260,7 @@ class Unit:
 MEANINGS: dict[int, Callable[[Unit, int], Value]] = {
     **dict.fromkeys(forms.LOCAL_REFS, lambda unit, number: number + unit.start),
     **dict.fromkeys(forms.STRING_INDEXES, Unit._indexed_string),
-    **dict.fromkeys(forms.ADDRESS_INDEXES, Unit._indexed_address),
+    **dict.fromkeys(forms.ADDRESS_INDEXES, Unit.indexed_address),
     **dict.fromkeys(forms.ELSEWHERE, lambda _unit, _number: -1),
     forms.STRP: lambda unit, number: text_at(unit.sections["str"], number),
     forms.LINE_STRP: lambda unit, number: text_at(unit.sections["line_str"], number),

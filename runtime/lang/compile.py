@@ -25,8 +25,8 @@ from runtime.lang.mapdecoder import MapDecoder
 from runtime.lang.mapshape import MapShape, shape_of
 from runtime.lang.parameters import Parameters
 from runtime.lang.parser import parse
+from runtime.lang.points import read_points
 from runtime.lang.probenames import MOST, NAMES
-from runtime.lang.providers import read_point
 from runtime.lang.records import RING
 from runtime.lang.script import Options, Script, ScriptProbe
 from runtime.lang.source import Source
@@ -69,7 +69,9 @@ def probes_of(text: str, file: str, params: tuple[str, ...], pid: bool) -> list[
         imports.merge(source, script)
     positional = Parameters.of(params).positional
     points = [point for probe in script.probes for point in probe.points]
-    return [read_point(source, point.at, point.text, positional, pid).text for point in points]
+    return [
+        one.text for point in points for one in read_points(source, point.at, point.text, positional, pid)
+    ]
 
 
 @contextmanager

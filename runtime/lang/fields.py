@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from runtime.lang.generator import Generator
 
 COMMON = "common_"
-ON_STACK = 'read it by hand: reg("sp") + 8 is the first argument on the stack'
+HINTS = {  # by a word of the reason
+    "stack": 'read it by hand: reg("sp") + 8 is the first argument on the stack',
+    "struct": "its parts may be in arg0, arg1, …",
+}
 NOT_HERE = (
     "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes"
     " ({} used here)"
@@ -53,8 +56,8 @@ def check_member(c: Checker, node: tree.Member) -> Type:
     if node.name in fields:
         field = fields[node.name]
         if field.why:
-            hint = ON_STACK if "stack" in field.why else "its parts may be in arg0, arg1, …"
-            return c.fail(node.at, f"parameter {node.name} {field.why}, which is not read", hint)
+            hint = next((hint for word, hint in HINTS.items() if word in field.why), "")
+            return c.fail(node.at, f"parameter {node.name} cannot be read: it {field.why}", hint)
         return field.type
     if c.body.provider.registers:
         hint = near(node.name, fields) or (f"it has {', '.join(fields)}" if fields else "it has none")

@@ -28,6 +28,7 @@ def test_all_are_sorted_and_of_every_kind() -> None:
     assert {line.partition(":")[0] for line in lines} >= {"begin", "end", "interval", "self", "tracepoint"}
     assert "tracepoint:syscalls:sys_enter_openat" in lines
     assert "self:signal:SIGUSR1" in lines
+    assert "software:cpu:" in lines
 
 
 CASES = [

@@ -68,24 +68,24 @@ def test_types_are_those_of_the_source(compiler: str, flags: str, tmp_path: Path
 
 
 EXPECTED = {
-    "area": [("p", "struct point *", 0, ""), ("c", "enum colour", 1, "")],
+    "area": [("p", "struct point *", "rdi", ""), ("c", "enum colour", "rsi", "")],
     "walk": [
-        ("item", "struct item *", 0, ""), ("depth", "int32", 1, ""), ("letter", "int8", 2, ""),
-        ("n", "uint64", 3, ""),
+        ("item", "struct item *", "rdi", ""), ("depth", "int32", "rsi", ""), ("letter", "int8", "rdx", ""),
+        ("n", "uint64", "rcx", ""),
     ],
-    "by_value": [("p", "struct point", -1, "is a struct passed by value"), ("k", "int32", 1, "")],
-    "by_big": [("b", "struct big", -1, "is a struct passed by value"), ("k", "int32", 0, "")],
-    "make": [("k", "int32", 1, "")],
+    "by_value": [("p", "struct point", "", "is a struct passed by value"), ("k", "int32", "rsi", "")],
+    "by_big": [("b", "struct big", "", "is a struct passed by value"), ("k", "int32", "rdi", "")],
+    "make": [("k", "int32", "rsi", "")],
     "mixed": [
-        ("d", "none", -1, "is passed in a vector register"), ("a", "int32", 0, ""),
-        ("f", "none", -1, "is passed in a vector register"), ("b", "int64", 1, ""),
+        ("d", "none", "", "is passed in a vector register"), ("a", "int32", "rdi", ""),
+        ("f", "none", "", "is passed in a vector register"), ("b", "int64", "rsi", ""),
     ],
     "many": [
-        ("a", "int32", 0, ""), ("b", "int8", 1, ""), ("c", "uint16", 2, ""), ("d", "int32", 3, ""),
-        ("e", "int32", 4, ""), ("f", "int32", 5, ""), ("g", "int32", -1, "is passed on the stack"),
+        ("a", "int32", "rdi", ""), ("b", "int8", "rsi", ""), ("c", "uint16", "rdx", ""), ("d", "int32", "rcx", ""),
+        ("e", "int32", "r8", ""), ("f", "int32", "r9", ""), ("g", "int32", "", "is passed on the stack"),
     ],
     "none": [],
-    "main": [("argc", "int32", 0, ""), ("argv", "int8 * *", 1, "")],
+    "main": [("argc", "int32", "rdi", ""), ("argv", "int8 * *", "rsi", "")],
 }  # fmt: skip
 
 
@@ -105,6 +105,33 @@ def test_parameters_are_the_functions(compiler: str, flags: tuple[str, ...]) -> 
                 (p.name, str(p.type), p.register, p.why) for p in parameters_of(types, function)
             ]
     assert found == EXPECTED
+
+
+FOLDED = """
+#include <stdio.h>
+__attribute__((noinline)) static int local(int a, int b, int c) { __asm__ volatile("" : : "r"(b), "r"(c)); return b + c; }
+int main(int argc, char **argv) { (void)argv; printf("%d %d\\n", local(5, argc, 7), local(5, argc + 1, 7)); return 0; }
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("version", [4, 5])
+def test_registers_are_those_that_the_compiler_took(compiler: str, version: int, tmp_path: Path) -> None:
+    """A function whose constant arguments were folded gets the others in registers of its own."""
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler}")
+    source, program = tmp_path / "folded.c", tmp_path / "folded"
+    source.write_text(FOLDED)
+    subprocess.run([compiler, f"-gdwarf-{version}", "-O2", "-o", str(program), str(source)], check=True)
+    types = types_of(str(program))
+    assert types is not None
+    symbol = next(s for s in ElfFile(program).functions if s.name.startswith("local"))
+    function = types.info.function_at(symbol.value)
+    assert function is not None
+    found = {p.name: (p.register, p.why) for p in parameters_of(types, function)}
+    assert found["b"] == ("rdi", "")
+    assert found["a"][0] == ""
+    assert found["c"] == ("", "is always 7 here, and not passed")
 
 
 def test_debug_info_beside_the_program(tmp_path: Path) -> None:
