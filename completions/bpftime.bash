@@ -25,7 +25,7 @@ _bpftime_value() {
     esac
 }
 
-_bpftime_commands="trace load attach detach list maps check run doctor --help --version"
+_bpftime_commands="trace strace load attach detach list maps check run doctor --help --version"
 
 _bpftime_choose() {
     case $1:$2 in
@@ -101,6 +101,10 @@ _bpftime_choose() {
         _bpftime_words "auto always never" "$3"
         return
         ;;
+    trace:--calls)
+        _bpftime_value "" "$3"
+        return
+        ;;
     trace:--name)
         _bpftime_value "" "$3"
         return
@@ -131,6 +135,38 @@ _bpftime_choose() {
         ;;
     trace:--debuginfo)
         _bpftime_value "dir" "$3"
+        return
+        ;;
+    strace:-p | strace:--pid)
+        _bpftime_value "pid" "$3"
+        return
+        ;;
+    strace:-e)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    strace:--time)
+        _bpftime_words "ptrace frida preload" "$3"
+        return
+        ;;
+    strace:-s)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    strace:--slow)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    strace:--sort)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    strace:-o)
+        _bpftime_value "file" "$3"
+        return
+        ;;
+    strace:--color)
+        _bpftime_words "auto always never" "$3"
         return
         ;;
     load:--session)
@@ -288,7 +324,8 @@ _bpftime_choose() {
     esac
     if [[ $3 == -* ]]; then
         case $1 in
-        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --emit-llvm --fmt --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --name --probe-filter --set --info --help-script --follow --no-follow --pending --no-pending --wait-dlopen -I --include -l --list --debuginfo -h --help" "$3" ;;
+        trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --emit-llvm --fmt --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --color --allow-return-swap --calls --summary --name --probe-filter --set --info --help-script --follow --no-follow --pending --no-pending --wait-dlopen -I --include -l --list --debuginfo -h --help" "$3" ;;
+        strace) _bpftime_words "-p --pid -e -c -C -f --no-follow -T --no-durations -r -t --time -y -s -z -Z --slow --sort -o --json -q --quiet --color -h --help" "$3" ;;
         load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;
@@ -302,6 +339,7 @@ _bpftime_choose() {
     fi
     case $1 in
     trace) _bpftime_value "file" "$3" ;;
+    strace) _bpftime_value "" "$3" ;;
     load) _bpftime_value "file" "$3" ;;
     attach) _bpftime_value "file" "$3" ;;
     detach) _bpftime_value "" "$3" ;;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from bpftime_cli.commands.tracewords import (
     Arguments,
     Bench,
     Buffering,
+    Calls,
     Checks,
     Clear,
     DebugInfo,
@@ -37,6 +38,7 @@ from bpftime_cli.commands.tracewords import (
     Session,
     Set,
     Stages,
+    Summary,
     Test,
     Text,
     Unsafe,
@@ -61,6 +63,7 @@ from bpftime_cli.commands.words import (
 from bpftime_cli.options import check_pattern, parse_duration, parse_fail_on
 
 if TYPE_CHECKING:
+    from bpftime_cli.callview.view import View
     from bpftime_cli.console import Console
     from bpftime_cli.pipeline.config import Config
 
@@ -111,6 +114,8 @@ def trace(
     session: Session = "",
     colour: Colour = "auto",
     return_swap: ReturnSwap = False,
+    calls: Calls = "",
+    summary: Summary = False,
     name: Name = "",
     probe_filter: ProbeFilter = "",
     named: Set = None,
@@ -202,9 +207,14 @@ def _config(ctx: typer.Context) -> Config:
     from runtime.errors import UsageProblem
 
     values = ctx.params
-    program, file, params = _program(values["text"] or [], values["arguments"] or [])
     launched, named = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(values["pid"] or []))
+    view = _view(values, has_target=bool(launched or pids or values["name"]))
+    program, file, params = (
+        (view.program, "view", [])
+        if view is not None
+        else _program(values["text"] or [], values["arguments"] or [])
+    )
     _check_targets(values["command"], launched, pids, values["name"])
     if values["checks"] and values["no_warnings"]:
         raise UsageProblem("Cannot use both -k and --no-warnings.")
@@ -219,6 +229,7 @@ def _config(ctx: typer.Context) -> Config:
         format=values["form"],
         mode=next((mode for option, mode in MODES.items() if values[option]), values["mode"]),
         warnings=not values["no_warnings"],
+        view=view,
         stages=check_stages(s for s in values["stages"].split(",") if s),
         duration=parse_duration(values["duration"], "--duration"),
         interval=parse_duration(values["interval"], "-i"),
@@ -227,6 +238,20 @@ def _config(ctx: typer.Context) -> Config:
         headers=Headers(tuple(values["include_folders"] or ()), tuple(values["include_files"] or ())),
         **{name: values[name] for name in AS_GIVEN},
     )
+
+
+def _view(values: dict[str, Any], *, has_target: bool) -> View | None:
+    """Return the view of system calls, which a target without a program means; None where there is one."""
+    from runtime.errors import UsageProblem
+
+    if values["text"] or values["arguments"] or not has_target:
+        if values["calls"] or values["summary"]:
+            raise UsageProblem("--calls and --summary are for a target without a program")
+        return None
+    from bpftime_cli.callview.classes import chosen
+    from bpftime_cli.callview.view import View
+
+    return View(chosen(values["calls"]), lists=not values["summary"], counts=values["summary"])
 
 
 def _program(texts: list[str], arguments: list[str]) -> tuple[str, str, list[str]]:

@@ -116,6 +116,21 @@ HelpScript = Annotated[
         show_default=False,
     ),
 ]
+Calls = Annotated[
+    str,
+    typer.Option(
+        "--calls",
+        metavar="SET",
+        help="Without a program: the system calls to show, names or %classes.",
+        show_default=False,
+    ),
+]
+Summary = Annotated[
+    bool,
+    typer.Option(
+        "--summary", help="Without a program: a table of system calls at the end.", show_default=False
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Arm, print the plan, take out again.", show_default=False)
 ]

@@ -72,6 +72,8 @@ CHOICES = {
     "buffering": ("-B", ("line", "full", "none"), "Invalid buffering mode"),
     "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
+    "times": ("--time", ("rel", "abs", "none"), "Invalid kind of times"),
+    "sort": ("--sort", ("time", "calls", "errors", "p99", "name"), "Invalid order"),
     "mode": ("--mode", ("trace", "codegen", "test", "bench", "format"), "Invalid mode"),
     "colour": ("--color", ("auto", "always", "never"), "Invalid colour mode"),
 }  # parameter → option, what it takes, what a wrong one is called

@@ -50,7 +50,16 @@ class Arming:
     _missing: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.calls = Calls(self.console, self.names, self.script, self.programs)
+        self.calls = self._calls()
+
+    def _calls(self) -> Calls:
+        if self.config.view is None:
+            return Calls(self.console, self.names, self.script, self.programs)
+        from bpftime_cli.pipeline.viewcalls import ViewCalls  # lazy: only for the view
+
+        calls = ViewCalls(self.console, self.names, self.script, self.programs)
+        calls.view = self.config.view
+        return calls
 
     def arm(self, traced: Traced) -> int:
         """Attach every probe that runs in processes; returns how many places were armed.

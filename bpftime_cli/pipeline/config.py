@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bpftime_cli.pipeline.headers import Headers
+
+if TYPE_CHECKING:
+    from bpftime_cli.callview.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """One trace. `mode`: trace, test, bench or format. Times in seconds.
 
+    `view`: of system calls, instead of a program of the user. `to_stderr`: data goes there, as strace's does.
     `command` is the launched program's argv, empty for none.
     """
 
@@ -30,6 +35,8 @@ class Config:
     verbose: int = 0
     stages: tuple[str, ...] = ()
     mode: str = "trace"
+    view: View | None = None
+    to_stderr: bool = False
     emit_llvm: str = ""
     dry_run: bool = False
     unsafe: bool = False

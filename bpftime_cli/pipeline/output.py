@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +13,9 @@ from typing import BinaryIO
 from bpftime_cli.console import Console, standard_output, wants_colour
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.resolver import Names
-from bpftime_cli.render import FORMATS, PLAIN, Style, bar_width
+from bpftime_cli.render import FORMATS, PLAIN, Renderer, Style, bar_width
 from runtime.errors import Problem, UsageProblem
-from runtime.events import Action, Event
+from runtime.events import Action, Event, MapData
 from runtime.lang.builtins import CHILD
 from runtime.lang.complaints import COUNTS, TOLD
 from runtime.lang.probenames import MOST, NAMES
@@ -35,7 +36,7 @@ def open_output(config: Config) -> BinaryIO:
         Problem: the file cannot be written.
     """
     if not config.output:
-        return standard_output()
+        return sys.stderr.buffer if config.to_stderr and sys.stderr is not None else standard_output()
     try:
         return Path(config.output).open("wb")
     except OSError as error:
@@ -78,6 +79,7 @@ class Output:
                 f'Invalid output format "{config.format}"', hint=f"formats: {', '.join(FORMATS)}"
             )
         self.config = config
+        self._console = console
         self.script = script
         self.session = session
         self.names = names
@@ -89,9 +91,38 @@ class Output:
         self._is_stopped = False
         self._watched: Watched | None = None
         self._parts: list[bytes] = []
-        self.renderer = FORMATS[config.format](self._parts.append, console.talk, _style(config, console.out))
-        self._console = console
+        self.renderer = self._make_renderer()
         self._reader = self._open_ring()
+
+    def _make_renderer(self) -> Renderer:
+        style = _style(self.config, self._console.out)
+        if self.config.view is None:
+            return FORMATS[self.config.format](self._parts.append, self._console.talk, style)
+        from bpftime_cli.callview.view import Lines  # lazy: only for the view
+
+        form = self.config.format
+        return Lines(self.config.view, form, self._parts.append, self._console.talk, style)
+
+    def report_view(self, status: int | None) -> None:
+        """Print how the launched program ended, None for none, and the table of calls if one is wanted."""
+        from bpftime_cli.callview.view import Lines  # lazy: only for the view
+
+        view = self.config.view
+        if status is not None and isinstance(self.renderer, Lines):
+            self.renderer.ended(status)
+        if view is None or not view.counts:
+            self.flush()
+            return
+        from bpftime_cli.callview.summary import rows_of, table  # lazy: only for the view
+
+        self.renderer.finish()
+        events = [(name, self._decoded(name)) for name in self.script.maps if not name.startswith("@call0")]
+        maps = {name: event.data for name, event in events if event and isinstance(event.data, MapData)}
+        self._parts.append(table(rows_of(maps, view.numbers, view.sort)).encode())
+        self.flush()
+
+    def _decoded(self, name: str) -> Event | None:
+        return self.script.maps[name].decode(self.session.view(name).items(), self.names, 0, 0, at_exit=True)
 
     def _open_ring(self) -> RingReader | None:
         placed = self.session.maps.get(RING)

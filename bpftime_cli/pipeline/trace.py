@@ -281,7 +281,9 @@ class Trace:
         self.output.drain(all_of_it=True)
         self._leave_if_told()
         self.output.report_lost()
-        if self.output.script.config.flag("print_maps_on_exit"):
+        if self.config.view is not None:
+            self.output.report_view(self.processes.child_status)
+        elif self.output.script.config.flag("print_maps_on_exit"):
             self.output.print_maps()
         self.output.close()
         self.processes.close()

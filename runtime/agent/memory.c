@@ -21,7 +21,7 @@ static inline int is_known(u64 at)
 {
 	u64 page = at / PAGE;
 
-	return __atomic_load_n(&known_pages[page % KNOWN_PAGES], __ATOMIC_RELAXED) == page;
+	return page && __atomic_load_n(&known_pages[page % KNOWN_PAGES], __ATOMIC_RELAXED) == page;
 }
 
 // Whether `bytes` at `from` may be read by plain loads: all in one page that is known, or two.

@@ -57,3 +57,24 @@ def test_strings_are_read_up_to_their_end_or_their_page(by_fault):
         assert read(ctypes.addressof(target), 0, ctypes.addressof(source)) == 0
     finally:
         agent().function("fault_handler", 1)(0)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_bad_pointers_need_no_handler(blocked):
+    """An application may replace our handler, or block the signal: a pointer to nothing must not kill it."""
+    pid = os.fork()
+    if not pid:
+        agent().function("fault_handler", 1)(1)
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        if blocked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGSEGV})
+        place = ctypes.addressof(ctypes.create_string_buffer(64))
+        for bad in (0, 1, 8, 4095, 4096, 1 << 40, 1 << 47, (1 << 64) - 8):
+            if agent().function("load_8", 1)(bad) != 0:
+                os._exit(1)
+            if agent().function("probe_read", 3)(place, 16, bad) != -14:
+                os._exit(2)
+            if agent().function("probe_read_str", 3)(place, 16, bad) != -14:
+                os._exit(3)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,122 @@
+"""`bpftime strace`: system calls of processes, a line each, with strace's own letters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
+from bpftime_cli.commands.words import Colour, Pids, Quiet, check_choices
+
+EXAMPLES = """Show the system calls of a program or of processes, as strace does.
+
+\b
+bpftime strace -e %file -- ls
+bpftime strace -c -p 4242
+bpftime strace -y -e openat,read,close -p 4242
+"""
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[COMMAND]...", help="Command to launch; -- before it is allowed.", show_default=False
+    ),
+]
+Calls = Annotated[
+    str,
+    typer.Option("-e", metavar="SET", help="Calls: names, %classes, /patterns/, !set.", show_default=False),
+]
+Counts = Annotated[bool, typer.Option("-c", help="Only a table at the end.", show_default=False)]
+Both = Annotated[bool, typer.Option("-C", help="Lines, and a table at the end.", show_default=False)]
+Follow = Annotated[bool, typer.Option("-f/--no-follow", help="Children too.")]
+Durations = Annotated[bool, typer.Option("-T/--no-durations", help="How long each call took.")]
+Relative = Annotated[bool, typer.Option("-r", help="Times since the first line.", show_default=False)]
+Absolute = Annotated[bool, typer.Option("-t", help="The time of day; -tt is the same.", show_default=False)]
+Times = Annotated[str, typer.Option("--time", metavar="HOW", help="rel, abs or none.")]
+Paths = Annotated[bool, typer.Option("-y", help="What descriptors are; -yy is the same.", show_default=False)]
+Size = Annotated[
+    int, typer.Option("-s", metavar="N", min=0, max=65536, help="Bytes of texts that are shown.")
+]
+Good = Annotated[bool, typer.Option("-z", help="Only calls that succeed.", show_default=False)]
+Failed = Annotated[bool, typer.Option("-Z", help="Only calls that fail.", show_default=False)]
+Slow = Annotated[
+    str, typer.Option("--slow", metavar="TIME", help="Only calls that take so long: 5ms.", show_default=False)
+]
+Sort = Annotated[
+    str, typer.Option("--sort", metavar="BY", help="The table by time, calls, errors, p99 or name.")
+]
+Output = Annotated[str, typer.Option("-o", metavar="FILE", help="Write to FILE.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="A JSON object a call.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    settings = {**SETTINGS, "ignore_unknown_options": False, "allow_interspersed_args": False}
+    app.command("strace", cls=CommandWithTarget, help=EXAMPLES, context_settings=settings)(strace)
+
+
+def strace(
+    ctx: typer.Context,
+    words: Words = None,
+    pid: Pids = None,
+    calls: Calls = "",
+    counts: Counts = False,
+    both: Both = False,
+    follow: Follow = True,
+    durations: Durations = True,
+    relative: Relative = False,
+    absolute: Absolute = False,
+    times: Times = "rel",
+    paths: Paths = False,
+    size: Size = 32,
+    good: Good = False,
+    failed: Failed = False,
+    slow: Slow = "",
+    sort: Sort = "time",
+    output: Output = "",
+    json: Json = False,
+    quiet: Quiet = False,
+    colour: Colour = "auto",
+) -> int:
+    """Show system calls."""
+    from bpftime_cli.callview.classes import chosen
+    from bpftime_cli.callview.view import View, check_results
+    from bpftime_cli.console import Console, standard_output
+    from bpftime_cli.options import parse_duration
+    from bpftime_cli.pipeline.config import Config
+    from bpftime_cli.pipeline.processes import parse_pids
+    from bpftime_cli.pipeline.trace import Trace
+    from runtime.errors import UsageProblem
+
+    check_choices(colour=colour, times=times, sort=sort)
+    command = (*(words or ()), *ctx.meta.get(COMMAND_KEY, ()))
+    pids = parse_pids(tuple(pid or ()))
+    if bool(command) == bool(pids):
+        raise UsageProblem("give a command or -p PID", hint="bpftime strace -- ls, or bpftime strace -p 4242")
+    view = View(
+        chosen(calls),
+        lists=not counts,
+        counts=counts or both,
+        results=check_results(only_good=good, only_failed=failed),
+        slow=round(1e9 * parse_duration(slow, "--slow")),
+        most=size,
+        times="abs" if absolute else "rel" if relative else times,
+        durations=durations,
+        paths=paths,
+        sort=sort,
+    )
+    config = Config(
+        program=view.program,
+        pids=pids,
+        command=command,
+        view=view,
+        output=output,
+        colour=colour,
+        format="json" if json else "text",
+        quiet=True,
+        to_stderr=True,
+        follow=follow and bool(command),
+        exit_code=True,
+        warnings=not quiet,
+    )
+    return Trace(config, Console(standard_output(), colour, quiet=True, warnings=not quiet)).run()

@@ -1,0 +1,58 @@
+"""Names of flags and enumerations of system calls, read from `flags.tsv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("flags.tsv")
+WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSet:
+    """One set: `names` by value, those with most bits first. `mask`: bits that are a number of their own."""
+
+    is_enum: bool
+    mask: int
+    names: tuple[tuple[str, int], ...]
+
+    def text(self, value: int) -> str:
+        """Return names joined by `|`, what has none in hex."""
+        if self.is_enum:
+            return next((name for name, known in self.names if known & WORD == value & WORD), f"{value:#x}")
+        found = [self._number(value & self.mask)] if self.mask else []
+        rest = value & ~self.mask & WORD
+        for name, known in self.names:
+            bits = known & WORD
+            if bits and not bits & self.mask and rest & bits == bits:
+                found.append(name)
+                rest &= ~bits
+        if rest:
+            found.append(f"{rest:#x}")
+        found = [name for name in found if name]
+        return "|".join(found) or next((name for name, known in self.names if known == 0), "0")
+
+    def _number(self, value: int) -> str:
+        return next((name for name, known in self.names if known == value), f"{value:#x}" if value else "")
+
+
+def read_rows() -> list[list[str]]:
+    """Return the rows: set, kind, names with their values."""
+    if not FILE.exists():
+        return []
+    lines = FILE.read_text(encoding="ascii").splitlines()
+    return [line.split("\t") for line in lines if not line.startswith("#")]
+
+
+@cache
+def sets() -> dict[str, FlagSet]:
+    """Return all sets by name."""
+    return {name: _set(kind, names) for name, kind, names in read_rows()}
+
+
+def _set(kind: str, text: str) -> FlagSet:
+    word, _, mask = kind.partition(":")
+    pairs = (pair.split("=") for pair in text.split(",") if pair)
+    return FlagSet(word == "enum", int(mask or "0", 0), tuple((name, int(value, 0)) for name, value in pairs))
