@@ -88,6 +88,7 @@ class Output:
         names.on_probe = self._name_probe
         self.printed = 0
         self._lost_before = 0
+        self._printed_items: dict[str, list[tuple[bytes, bytes]]] = {}  # of the events just before
         self._is_stopped = False
         self._watched: Watched | None = None
         self._parts: list[bytes] = []
@@ -154,6 +155,7 @@ class Output:
 
     def _take(self, items: list[bytes | Run]) -> None:
         """Handle records in order."""
+        self._printed_items.clear()
         joined = self.renderer.joins and not self.config.max_events
         for event, count in self.script.decode(items, self.names, joined=joined):
             self._handle(event, count)
@@ -215,7 +217,8 @@ class Output:
         self.print_map(action.map, action.top, action.div)
 
     def _clear(self, action: Action) -> None:
-        self.script.maps[action.map].clear(self.session.view(action.map))
+        printed = self._printed_items.pop(action.map, None)
+        self.script.maps[action.map].clear(self.session.view(action.map), printed)
 
     def _zero(self, action: Action) -> None:
         self.script.maps[action.map].zero(self.session.view(action.map))
@@ -251,9 +254,9 @@ class Output:
 
     def print_map(self, name: str, top: int = 0, div: int = 0, *, at_exit: bool = False) -> None:
         """Print one map as it is now."""
-        event = self.script.maps[name].decode(
-            self.session.view(name).items(), self.names, top, div, at_exit=at_exit
-        )
+        items = self.session.view(name).items()
+        self._printed_items[name] = items
+        event = self.script.maps[name].decode(items, self.names, top, div, at_exit=at_exit)
         if event is not None:
             self.renderer.write(event)
 
@@ -266,7 +269,7 @@ class Output:
     def clear_maps(self) -> None:
         """Empty every map."""
         for name, decoder in self.script.maps.items():
-            decoder.clear(self.session.view(name))
+            decoder.clear(self.session.view(name), self._printed_items.pop(name, None))
 
     @property
     def lost(self) -> int:

@@ -256,6 +256,26 @@ HELPER u64 cells_sum(struct map *map, const u8 *word)
 	return sum;
 }
 
+// Take from a value with cells what was read of it, so that what programs have added since stays; a key of which
+// nothing stays is deleted. `taken`: as many words as a value has.
+HELPER s64 map_take(struct map *map, const void *key, const u64 *taken)
+{
+	u64 at = is_hash(map) ? hash_index(map, key) : *(const u32 *)key, words = map->stride / 8, left = 0;
+	u8 *first;
+
+	if (at >= map->max_entries || map->cells < 2 || has_cpus(map))
+		return -E_INVAL;
+	first = is_hash(map) ? map_region(map) + map->values + at * map->stride : array_value(map, at, 0);
+	for (u64 i = 0; i < words; i++) {
+		// The last block is the one that all threads change by locked instructions.
+		u64 *shared = (u64 *)(first + (map->cells - 1) * map->block) + i;
+
+		__atomic_fetch_sub(shared, taken[i], __ATOMIC_RELAXED);
+		left |= cells_sum(map, first + 8 * i);
+	}
+	return left || !is_hash(map) ? 0 : hash_delete(map, key);
+}
+
 // Delete every entry (hash) or zero every value; programs may run meanwhile.
 HELPER s64 map_clear(struct map *map)
 {

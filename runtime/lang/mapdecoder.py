@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from runtime.events import Event, Histogram, MapData, Resolver, Series, Stats, Value
@@ -38,6 +39,9 @@ class MapView(Protocol):
 
     def zero(self) -> object:
         """Make all values zero."""
+
+    def take(self, items: Iterable[tuple[bytes, bytes]]) -> object:
+        """Take what was read from values that are only added to; what came since stays."""
 
 
 class MapDecoder:
@@ -114,10 +118,18 @@ class MapDecoder:
         key = row[1] if type(row[1]) in PLAIN_KEYS else _sortable(row[1])
         return (row[0], key) if row[0] is not None else (key,)
 
-    def clear(self, view: MapView) -> None:
-        """Carry out `clear(@m)`."""
+    def clear(self, view: MapView, printed: list[tuple[bytes, bytes]] | None = None) -> None:
+        """Carry out `clear(@m)`.
+
+        `printed`: what the map held when it was printed just before; of an aggregation only that goes, so
+        that a `print` and a `clear` lose nothing that programs add meanwhile.
+        """
         self.zeroed = False
-        view.clear()
+        kind = self.shape.value
+        if printed is not None and isinstance(kind, t.Aggregate) and kind.added_only:
+            view.take(printed)
+        else:
+            view.clear()
 
     def zero(self, view: MapView) -> None:
         """Carry out `zero(@m)`: keys stay, and a map that was set stays set."""

@@ -17,7 +17,7 @@ from runtime.maps.layout import CHAIN_END, MapLayout
 from runtime.maps.spec import MapKind, MapSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MASK64 = (1 << 64) - 1
 REGION_CPUS = 72  # offset in the region's header
@@ -197,6 +197,15 @@ class MapView:
             self.region[start : start + self.layout.block] = bytes(self.layout.block)
             return
         self._check(self._call("map_clear"), b"")
+
+    def take(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take what was read from values that are only added to: what came since stays.
+
+        Keys of which nothing stays are deleted.
+        """
+        for key, value in items:
+            buffer = ctypes.create_string_buffer(value, self.layout.stride)
+            self._call("map_take", self._key(key), ctypes.addressof(buffer))
 
     def zero(self) -> None:
         """Zero all values and keep the keys."""

@@ -110,3 +110,28 @@ def test_several_processes_share_one_map() -> None:
         assert (first.end(), second.end()) == (0, 0)
     got = counts(ended.out.encode())
     assert got == {"@all:": 4 * CALLS, f"@[{first.pid}]:": 2 * CALLS, f"@[{second.pid}]:": 2 * CALLS}
+
+
+def test_what_is_printed_and_cleared_again_and_again_adds_up() -> None:
+    """Programs count on between the print and the clear of an interval; nothing is lost or counted twice.
+
+    A key goes with what it held; an addition that has found it but not yet added may go with it.
+    """
+    program = (
+        "uprobe:loop:step { @n = count(); @arg[arg1] = count(); @sum = sum(arg1); } "
+        "interval:ms:2 { print(@n); print(@arg); print(@sum); clear(@n); clear(@arg); clear(@sum); }"
+    )
+    with Running(build("loop"), str(THREADS), str(CALLS)) as target:
+        with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
+            own = target.work()
+            ended = tracer.end()
+        assert target.end() == 0
+    total: dict[str, int] = {}
+    for line in ended.out.splitlines():
+        name, _, value = line.rpartition(": ")
+        total[name] = total.get(name, 0) + int(value)
+    assert own["calls"] == THREADS * CALLS
+    assert total["@n"] == THREADS * CALLS
+    assert total["@sum"] == THREADS * CALLS // 8 * sum(range(8))
+    keyed = sum(total[f"@arg[{key}]"] for key in range(8))
+    assert THREADS * CALLS - 100 <= keyed <= THREADS * CALLS
