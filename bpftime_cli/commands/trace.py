@@ -157,9 +157,9 @@ def _list(ctx: typer.Context) -> int:
     pids, verbose = parse_pids(tuple(values["pid"] or [])), bool(values["verbose"])
     if texts or (arguments and Path(arguments[0]).is_file() and ":" not in arguments[0]):
         program, file, params = _program(texts, arguments)
-        asked = Listing("", program, file, pids, tuple(params), verbose)
+        asked = Listing("", program, file, pids, tuple(params), verbose, values["form"])
     else:
-        asked = Listing(",".join(arguments), pids=pids, verbose=verbose)
+        asked = Listing(",".join(arguments), pids=pids, verbose=verbose, form=values["form"])
     return show_probes(asked, Console(standard_output()))
 
 

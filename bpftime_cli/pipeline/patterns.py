@@ -10,6 +10,7 @@ from attachers.resolve import find_file
 from bpftime_cli.console import Console
 from bpftime_cli.render.json import value_json
 from runtime.errors import AttachProblem, Problem, UsageProblem
+from runtime.lang.providers import BY_ALIAS, BY_NAME
 from runtime.lang.tracepoints import SERVED, matching
 from runtime.symbols.demangle import source_name
 from runtime.symbols.elf import IFUNC, ElfFile
@@ -57,6 +58,10 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
         show_markers(files_of(text.binary, pids), text, options, console)
         console.out.flush()
         return 0
+    if provider not in PROVIDERS and (provider in BY_NAME or provider in BY_ALIAS):
+        from bpftime_cli.pipeline.probelist import Listing, show_probes  # lazy: it knows all kinds
+
+        return show_probes(Listing(pattern, pids=pids, verbose=verbose, form=form), console)
     if provider not in PROVIDERS or not rest:
         raise UsageProblem(f"wrong pattern: '{pattern}'", hint=f"write {FORMS}")
     found = _matches(PROVIDERS[provider], _parts(rest), pids)

@@ -14,6 +14,7 @@ from attachers.usdt import MarkerText, find_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.headers import kernel_types
 from bpftime_cli.pipeline.patterns import files_of, points_of
+from bpftime_cli.render.json import value_json
 from runtime.btf.declare import declaration
 from runtime.dwarf.spelling import parameter_lines
 from runtime.dwarf.types import types_of
@@ -63,6 +64,7 @@ class Listing:
     pids: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     verbose: bool = False
+    form: str = "text"
 
 
 def show_probes(listing: Listing, console: Console) -> int:
@@ -76,6 +78,13 @@ def show_probes(listing: Listing, console: Console) -> int:
         return 0
     probes = _of_program(listing) if listing.program else _of_patterns(listing)
     for probe in sorted(set(probes)):
+        if listing.form == "json":
+            about = [*probe.about()] if listing.verbose else []
+            line = value_json(
+                {"kind": "probe", "probe": probe.text, **({"arguments": about} if about else {})}
+            )
+            console.data(line.encode("utf-8", "surrogateescape") + b"\n")
+            continue
         console.data(f"{probe.text}\n".encode("utf-8", "surrogateescape"))
         if listing.verbose:
             lines = "".join(f"{INDENT}{line}\n" for line in probe.about())
