@@ -45,7 +45,7 @@ def _pair(number: int, shape: Shape, limit: int, slow: int) -> list[str]:
     all_of_it = ", ".join([*kept, *old, *new])
     tail = (
         f"{EXIT} {{ $e = @{_map(number)}[tid]; $r = args.ret; $ns = (uint64)(nsecs - $e.0);"
-        f" if ($e.0 != 0 && $e.1 == args.id) {{"
+        f" if ($e.0 != 0 && $e.1 == args.id{' && $r != 0' if shape.forks else ''}) {{"
         f"{f' if ($ns >= {slow}) {{' if slow else ''}"
         f" print(({number}, {ENDED}, pid, tid, args.id, $e.0, $ns, $r, {all_of_it}));"
         f"{' }' if slow else ''} _ = delete(@{_map(number)}, tid); }} }}"

@@ -22,6 +22,7 @@ SIZES_OUT = {
 }  # fmt: skip
 PAIR_ARGUMENT = 3  # of socketpair, where its two descriptors are written
 NEVER_RETURN = frozenset(("exit", "exit_group"))
+FORKS = frozenset(("fork", "vfork", "clone", "clone3"))
 BECOME = frozenset(("execve", "execveat"))  # return only when they fail
 
 
@@ -42,11 +43,15 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Calls with the same captures. `begins`: shown when they begin; `ends`: when they end."""
+    """Calls with the same captures. `begins`: shown when they begin; `ends`: when they end.
+
+    `forks`: they return twice, to the child with 0, perhaps under its parent's thread id.
+    """
 
     captures: tuple[Capture, ...]
     begins: bool = False
     ends: bool = True
+    forks: bool = False
 
 
 def captures_of(number: int) -> tuple[Capture, ...]:
@@ -88,6 +93,8 @@ def shapes_of(numbers: Iterable[int]) -> dict[Shape, frozenset[int]]:
         name = name_of(number)
         if name == "rt_sigreturn":
             continue  # it ends where it began: in the middle of something else
-        shape = Shape(captures_of(number), name in NEVER_RETURN | BECOME, name not in NEVER_RETURN)
+        shape = Shape(
+            captures_of(number), name in NEVER_RETURN | BECOME, name not in NEVER_RETURN, name in FORKS
+        )
         found[shape].add(number)
     return {shape: frozenset(group) for shape, group in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from bpftime_cli.callview.call import Call, read_call
@@ -94,6 +95,10 @@ class Lines(Renderer):
         self._begun.clear()
         self._other.finish()
 
+    def start(self) -> None:
+        """Count times from now on: the programs are let go."""
+        self._style.begin = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
     def ended(self, status: int) -> None:
         """Write how the launched program ended, as waitpid says it: negative is a signal."""
         self.finish()
@@ -107,7 +112,6 @@ class Lines(Renderer):
         if self._is_json:
             self.sink(json_of(call, self._looks).encode("utf-8", "surrogateescape"))
             return
-        self._style.begin = self._style.begin or call.start
         self._style.thread |= bool(self._thread) and self._thread != call.tid
         self._thread = call.tid
         self.sink(line_of(call, self._style).encode("utf-8", "surrogateescape"))

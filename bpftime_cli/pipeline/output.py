@@ -134,6 +134,7 @@ class Output:
 
     def attached(self, count: int) -> None:
         """Say how many probes are armed."""
+        self.renderer.start()
         if not self.config.quiet or self.config.format != "text":
             self.renderer.write(Event("attached_probes", count))
             self.flush()

@@ -53,5 +53,8 @@ class Renderer(ABC):
     def write(self, event: Event) -> None:
         """Write one event."""
 
+    def start(self) -> None:  # noqa: B027  # most formats do not count time
+        """All probes are armed: what happens from now on is recorded."""
+
     def finish(self) -> None:  # noqa: B027  # stream formats have nothing to finish
         """Write what comes at the end."""
