@@ -19,6 +19,7 @@ from runtime.btf.declare import declaration
 from runtime.dwarf.spelling import parameter_lines
 from runtime.dwarf.types import types_of
 from runtime.errors import AttachProblem, Problem, UsageProblem
+from runtime.events import Value
 from runtime.lang import probes_of
 from runtime.lang.c.kernel import KINDS, BtfTypes
 from runtime.lang.providers import BY_ALIAS, BY_NAME, CPP, PROVIDERS, Provider
@@ -79,11 +80,10 @@ def show_probes(listing: Listing, console: Console) -> int:
     probes = _of_program(listing) if listing.program else _of_patterns(listing)
     for probe in sorted(set(probes)):
         if listing.form == "json":
-            about = [*probe.about()] if listing.verbose else []
-            line = value_json(
-                {"kind": "probe", "probe": probe.text, **({"arguments": about} if about else {})}
-            )
-            console.data(line.encode("utf-8", "surrogateescape") + b"\n")
+            row: dict[str, Value] = {"kind": "probe", "probe": probe.text}
+            if listing.verbose:
+                row["arguments"] = list(probe.about())
+            console.data(value_json(row).encode("utf-8", "surrogateescape") + b"\n")
             continue
         console.data(f"{probe.text}\n".encode("utf-8", "surrogateescape"))
         if listing.verbose:
