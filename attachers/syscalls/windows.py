@@ -8,6 +8,8 @@ the call itself moves into the thunk, unless somebody asks where it is made.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attachers.patch.assemble import JUMP
 from attachers.patch.displace import Instruction
 from attachers.patch.holes import Holes
@@ -38,10 +40,23 @@ def choose_enter(site: CallSite, holes: Holes) -> Place:
             if place:
                 late = not _is_number(run[index:], site.trail)
                 return Place(place.kind, place.address, place.hole, run[index:], is_late=late)
-    several = _several(run, holes)
-    if several is None:
+    return _several(run, holes) or _itself(site, holes)
+
+
+def _itself(site: CallSite, holes: Holes) -> Place:
+    """Return the call itself as a place, where code jumps straight to it: two bytes that lead to padding.
+
+    A thread that is blocked in it comes back to what follows, which stays.
+
+    Raises:
+        AttachProblem: there is no padding near by, or it may not move (28).
+    """
+    trail = site.trail
+    call = Instruction(trail.address, SYSCALL, "syscall", "")
+    place = None if trail.number in NOT_MOVED else fitting(call, holes, wide=False)
+    if place is None:
         raise _no_room(site, "before")
-    return several
+    return place
 
 
 def _several(run: tuple[Instruction, ...], holes: Holes) -> Place | None:
@@ -103,9 +118,11 @@ def _at_return(site: CallSite, ret: Instruction, holes: Holes) -> Place | None:
 def _moved(site: CallSite, holes: Holes) -> Place:
     """Return the place before the call, with the call among what moves into the thunk."""
     trail = site.trail
-    if trail.number < 0 or trail.number in NOT_MOVED:
+    if trail.number in NOT_MOVED or (trail.number < 0 and trail.before):
         raise _no_room(site, "behind")
     place = choose_enter(site, holes)
+    if is_moved(place):
+        return replace(place, is_late=True)
     call = Instruction(trail.address, SYSCALL, "syscall", "")
     return Place(place.kind, place.address, place.hole, (*place.displaced, call), is_late=True)
 

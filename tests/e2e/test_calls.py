@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.callcycles import cycle
+from tests.e2e.transparent import commands, difference, of_ours, of_strace
 from tests.tools.compile_bpf import TARGETS, compile_bpf, has_clang
 from tests.tools.target import build
 from tests.tools.tracing import BPFTIME, PATIENCE, Running, bpftime, counts, environment
@@ -106,3 +108,14 @@ def test_nothing_of_the_kernel_alone_is_attached() -> None:
     done = bpftime("trace", "-e", "tracepoint:sched:sched_switch { }", "--", "true")
     assert done.returncode == 1
     assert b"cannot be served in user space" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.parametrize("name", ["cat", "ls", "sh", "static"])
+def test_the_calls_are_those_that_strace_sees_in_their_order(name: str) -> None:
+    found = list(commands([name]))
+    if not found:
+        pytest.skip(f"no {name}")
+    theirs, ours = of_strace(found[0][1]), of_ours(found[0][1])
+    assert sum(map(len, ours)) > 10
+    assert [text for text in (difference(thread, theirs) for thread in ours) if text] == []
