@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from attachers.patch.function import Function
-from attachers.patch.holes import REACH
+from attachers.patch.holes import REACH, Holes
 from attachers.patch.kept import Outcome
 from attachers.patch.plan import Probe
 from attachers.patch.planner import NO_ROOM, Planner
@@ -22,6 +22,24 @@ from runtime.errors import AttachProblem
 from runtime.symbols.modules import Module
 
 Choose = Callable[..., Place]
+
+
+class WantsHole(Exception):
+    """A place needs padding near by: it has to be looked for."""
+
+
+class NoHoles(Holes):
+    """Padding that was not looked for yet: most places need none."""
+
+    def take(self, site: int) -> int:
+        """Ask for padding."""
+        del site
+        raise WantsHole
+
+    def claim(self, start: int, size: int) -> bool:
+        """Ask for padding."""
+        del start, size
+        raise WantsHole
 
 
 @dataclass
@@ -72,9 +90,10 @@ class CallPlanner(Planner):
 
     def _place(self, site: CallSite, module: Module, choose: Choose) -> Place:
         """Choose; where there is no room, look for padding inside the neighbouring functions and retry."""
-        function = Function(site.name, site.start, bytes(site.end - site.start))
-        holes = self._holes_near(module, function)
-        holes.barred = set()
+        try:
+            return choose(site, NoHoles())
+        except WantsHole:
+            holes = self._near(site, module)
         try:
             return choose(site, holes)
         except AttachProblem as problem:
@@ -82,3 +101,9 @@ class CallPlanner(Planner):
                 raise
             self._offer_inner(holes, module, site.start - REACH - 16, site.end + REACH)
             return choose(site, holes)
+
+    def _near(self, site: CallSite, module: Module) -> Holes:
+        function = Function(site.name, site.start, bytes(site.end - site.start))
+        holes = self._holes_near(module, function)
+        holes.barred = set()
+        return holes

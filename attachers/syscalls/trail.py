@@ -12,6 +12,7 @@ from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.function import Function
 from runtime.jit.disasm import registers
 
+JUMP, LINE = 5, 64  # bytes of a jump, and of a cache line: its first two bytes lie in one
 LONGEST = 25  # instructions looked at before a call
 BEHIND = 8  # instructions looked at behind it
 NEVER_RETURN = frozenset((60, 231))  # exit, exit_group: a branch back from behind one never happens
@@ -74,7 +75,8 @@ def _before(function: Function, index: int, *, loops_matter: bool) -> tuple[Inst
             break
         run.insert(0, instruction)
         at = instruction.address
-    return tuple(run)
+    wide = [n for n, one in enumerate(run) if len(one.data) >= JUMP and one.address % LINE != LINE - 1]
+    return tuple(run[wide[-1] if wide else 0 :])  # nothing before the nearest that has room is ever needed
 
 
 def _targets(function: Function, index: int, *, loops_matter: bool) -> frozenset[int]:

@@ -7,7 +7,7 @@ a value) rax; vector, x87 and MMX registers and the direction flag are never tou
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from runtime.errors import Bug
@@ -170,6 +170,7 @@ def _detailed() -> Cs:
     return decoder
 
 
+@lru_cache(maxsize=1 << 16)
 def registers(code: bytes) -> tuple[frozenset[str], frozenset[str]]:
     """Name the whole registers that one instruction reads and writes (`al` is `rax`), flags as `rflags`."""
     row = next(_detailed().disasm(code, 0, 1))
