@@ -88,6 +88,8 @@ def _value(
 ) -> int | None:
     """Return the constant that an instruction puts into its one register, None for none."""
     to, _, source = instruction.operands.partition(", ")
+    if instruction.base == "mov" and to == "al" and source[:1].isdigit() and "rax" in known:
+        return known["rax"] & ~0xFF | int(source, 0) & 0xFF
     if len(written - {"rflags"}) != 1 or to[:1] not in "er" or to.endswith(("w", "b")):
         return None
     if instruction.base == "xor" and to == source:

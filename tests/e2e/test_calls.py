@@ -66,6 +66,12 @@ def cells(session: str) -> list[int]:
     return [int(line.rpartition(" ")[2]) for line in shown.splitlines()]
 
 
+def test_what_can_break_a_program_does_not() -> None:
+    bare, traced = launched(str(build("traps")))
+    assert bare.stdout.count(b"\n") == 10
+    assert (traced.stdout, traced.returncode, traced.stderr) == (bare.stdout, bare.returncode, bare.stderr)
+
+
 @CLANG
 def test_programs_of_an_object_go_where_their_sections_say(tmp_path: Path) -> None:
     code = compile_bpf(TARGETS / "calls.bpf.c")
