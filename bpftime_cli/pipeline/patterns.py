@@ -11,7 +11,6 @@ from bpftime_cli.console import Console
 from bpftime_cli.render.json import value_json
 from runtime.errors import AttachProblem, Problem, UsageProblem
 from runtime.lang.providers import BY_ALIAS, BY_NAME
-from runtime.lang.tracepoints import SERVED, matching
 from runtime.symbols.demangle import source_name
 from runtime.symbols.elf import IFUNC, ElfFile
 from runtime.symbols.functions import find, unknown_function
@@ -21,7 +20,6 @@ from runtime.symbols.paths import exists, is_file
 
 PROVIDERS = {"uprobe": "uprobe", "u": "uprobe", "uretprobe": "uretprobe", "ur": "uretprobe"}
 MARKERS = ("usdt", "U")
-TRACEPOINTS = ("tracepoint", "t")
 KERNEL = ("kprobe", "kretprobe", "kfunc", "kretfunc", "fentry", "fexit", "rawtracepoint", "iter")
 TRACER = ("BEGIN", "END", "interval:ms:", "interval:s:")
 FORMS = (
@@ -49,8 +47,6 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
     provider, _, rest = pattern.partition(":")
     if provider in KERNEL:
         raise Problem(f"{provider} probes need the kernel; bpftime traces user space", hint=f"list {FORMS}")
-    if provider in TRACEPOINTS and rest:
-        return _show_tracepoints(rest, form, console)
     if provider in MARKERS and rest:
         from bpftime_cli.pipeline.markers import marker_text, show_markers  # lazy: its rows are others
 
@@ -78,23 +74,6 @@ def show_matches(pattern: str, pids: tuple[int, ...], options: tuple[bool, str],
         console.table(("PROBE", "SIZE", "ENTRY"), cells)
     else:
         console.data("".join(f"{row.text}\n" for row in rows).encode("utf-8", "surrogateescape"))
-    console.out.flush()
-    return 0
-
-
-def _show_tracepoints(rest: str, form: str, console: Console) -> int:
-    """Print the tracepoints of system calls that `CATEGORY:NAME` matches.
-
-    Raises:
-        AttachProblem: nothing matches.
-    """
-    category, _, name = rest.partition(":")
-    found = [f"tracepoint:{t.full_name}" for t in matching(category, name or "*")]
-    if not found:
-        raise AttachProblem(f"no probe matches 'tracepoint:{rest}'", errno=2, hint=SERVED)
-    for text in found:
-        line = value_json({"kind": "probe", "probe": text}) if form == "json" else text
-        console.data(line.encode() + b"\n")
     console.out.flush()
     return 0
 
