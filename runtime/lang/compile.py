@@ -16,6 +16,7 @@ from runtime.lang.c.expand import Names
 from runtime.lang.checker import Body, Checker
 from runtime.lang.complaints import COUNTS
 from runtime.lang.config import Config, read_config
+from runtime.lang.decode import FailureDecoder
 from runtime.lang.fold import Folder
 from runtime.lang.generator import Generator, Output
 from runtime.lang.known import Known
@@ -35,6 +36,7 @@ from runtime.lang.variables import MapFacts
 from runtime.maps.spec import MapKind, MapSpec
 
 RING_BYTES = 64 << 20
+FEW_BYTES = 1 << 18  # where nothing but a few failures of each place can come
 PAGE = 4096
 MOST_PARAMETERS = 9  # that a check makes up for the names of probes
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
@@ -210,7 +212,8 @@ def _specs(output: Output, config: Config, programs: list[Program]) -> tuple[Map
     ]
     if output.events:
         pages = config.number("perf_rb_pages")
-        size = 1 << (pages * PAGE - 1).bit_length() if pages else RING_BYTES
+        only_failures = all(isinstance(event, FailureDecoder) for event in output.events)
+        size = 1 << (pages * PAGE - 1).bit_length() if pages else FEW_BYTES if only_failures else RING_BYTES
         specs.append(MapSpec(RING, MapKind.RINGBUF, 0, 0, size))
     return tuple(specs)
 
