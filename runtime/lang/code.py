@@ -206,6 +206,10 @@ class Code:
                         span=self.lines[min(self.lines)] if self.lines else None,
                     )
             if not -REACH - 1 <= unit.offset <= REACH:
-                raise Problem("probe needs more than 32 KiB for its strings", hint="lower max_strlen")
+                raise Problem(
+                    "probe needs more than 32 KiB for its values",
+                    span=self.lines[min(self.lines)] if self.lines else None,
+                    hint="lower max_strlen, or take members instead of whole structs",
+                )
             out += _UNIT.pack(unit.opcode, unit.registers, unit.offset, unit.immediate)
         return Bytecode(bytes(out), self.map_refs, self.lines)
