@@ -26,6 +26,7 @@ from runtime.types import Run
 
 RING = ".events"
 TALK = ("warnf", "runtime_error", "helper_error", "debugf")
+PATIENCE = 10_000  # naps, two seconds, that a call waits for us rather than being lost from the view
 DRAIN = 20_000  # records decoded between two looks at signals and timers
 
 
@@ -130,7 +131,8 @@ class Output:
         if placed is None:
             return None
         start, size = placed.ring
-        return RingReader(self.session.region.buffer, start, size - 2 * 4096)
+        patience = PATIENCE if self.config.view is not None else 0
+        return RingReader(self.session.region.buffer, start, size - 2 * 4096, patience=patience)
 
     def attached(self, count: int) -> None:
         """Say how many probes are armed."""

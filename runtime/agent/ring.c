@@ -1,9 +1,34 @@
-// Producing into rings. A position is claimed by one compare-and-swap; nobody waits for anybody.
+// Producing into rings. A position is claimed by one compare-and-swap; nobody waits for anybody, but for the reader
+// where the tracer wants no record lost.
 //
 // The header is written after the claim, so the consumer believes one only if its tag names that position.
 #include "ring.h"
 
-enum { TAG_BITS = 22, RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2 };
+enum { TAG_BITS = 22, RING_NO_WAKEUP = 1, RING_FORCE_WAKEUP = 2, NAP_NS = 200000 };
+
+static int has_room(struct ring *ring, u64 need)
+{
+	u64 used = __atomic_load_n(&ring->produced, __ATOMIC_RELAXED) -
+		   __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
+
+	return used + need <= ring->size;
+}
+
+// Wait until the reader has made room, where the tracer asks for that. A reader that takes nothing for so long is
+// waited for no more, until it says so again.
+static int room_comes(struct ring *ring, u64 need)
+{
+	struct { s64 seconds, ns; } nap = { 0, NAP_NS };
+	u32 word = 0;
+
+	for (u32 left = __atomic_load_n(&ring->patience, __ATOMIC_RELAXED); left; left--) {
+		sys(SYS_FUTEX, &word, 0, 0, &nap, 0, 0);
+		if (has_room(ring, need))
+			return 1;
+	}
+	__atomic_store_n(&ring->patience, 0, __ATOMIC_RELAXED);
+	return 0;
+}
 
 HELPER void *ring_reserve(struct ring *ring, struct region *region, u64 size)
 {
@@ -15,6 +40,10 @@ HELPER void *ring_reserve(struct ring *ring, struct region *region, u64 size)
 	do {
 		u64 used = at - __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
 
+		while (size < RING_DISCARD && used + need > ring->size && room_comes(ring, need)) {
+			at = __atomic_load_n(&ring->produced, __ATOMIC_RELAXED);
+			used = at - __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
+		}
 		if (size >= RING_DISCARD || used + need > ring->size) {
 			__atomic_fetch_add(&ring->lost, 1, __ATOMIC_RELAXED);
 			__atomic_fetch_add(&ring->lost_bytes, size, __ATOMIC_RELAXED);

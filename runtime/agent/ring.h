@@ -12,12 +12,14 @@ struct ring {
 	u64 size; // of the data, a power of two
 	u32 secret, id;
 	u64 self; // region offset of this page
-	u8 pad2[3944];
+	u32 patience; // times that a producer naps before it gives up, where the ring is full; 0: it gives up at once
+	u8 pad2[3940];
 	u64 consumed;
 	u32 pad3[1022];
 	u8 data[];
 };
 _Static_assert(__builtin_offsetof(struct ring, size) == 128, "size");
+_Static_assert(__builtin_offsetof(struct ring, patience) == 152, "patience");
 _Static_assert(__builtin_offsetof(struct ring, consumed) == 4096, "consumed");
 _Static_assert(__builtin_offsetof(struct ring, data) == 8192, "data");
 

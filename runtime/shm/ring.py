@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUSY, DISCARD = 1 << 31, 1 << 30
 LENGTH = DISCARD - 1
 PRODUCED, LOST, LOST_BYTES, SECRET = 0, 64, 72, 136
+NAPS = 152
 CONSUMED, DATA = 4096, 8192
 BATCH = 1 << 20  # bytes read before the consumer's position is published
 PATIENCE = 0.05  # seconds that a claimed record may stay unfinished before its producer is looked at
@@ -35,11 +36,17 @@ class RingReader:
     """Reader of the ring whose page 0 is at `start` of `view`; `size` is that of the data, in bytes.
 
     `is_alive` says whether the process of a slot still runs; records that a dead one left unfinished are
-    skipped and counted in `abandoned`.
+    skipped and counted in `abandoned`. `patience`: how often producers nap (0.2 ms) before a record is lost.
     """
 
     def __init__(
-        self, view: memoryview, start: int, size: int, *, is_alive: Callable[[int], bool] = _alive
+        self,
+        view: memoryview,
+        start: int,
+        size: int,
+        *,
+        is_alive: Callable[[int], bool] = _alive,
+        patience: int = 0,
     ) -> None:
         self.view, self.start, self.size, self.is_alive = view, start, size, is_alive
         self.data = view[start + DATA : start + DATA + size]
@@ -47,6 +54,12 @@ class RingReader:
         self.position: int = WORD.unpack_from(view, start + CONSUMED)[0]
         self.abandoned = 0
         self.stalled = 0.0
+        self.patience = patience
+        self._ask_to_wait()
+
+    def _ask_to_wait(self) -> None:
+        if self.patience:
+            struct.pack_into("<I", self.view, self.start + NAPS, self.patience)
 
     @property
     def lost(self) -> int:
@@ -90,6 +103,7 @@ class RingReader:
             elif not self._unstick(pending):
                 break
             WORD.pack_into(self.view, self.start + CONSUMED, self.position)
+            self._ask_to_wait()
         return items
 
     def _copy(self, count: int) -> bytes:

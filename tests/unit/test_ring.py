@@ -92,3 +92,26 @@ def test_garbage_in_a_ring_never_raises():
         sandbox.region.buffer[start + ringbuf.DATA : start + ringbuf.DATA + len(noise)] = noise
         sandbox.region.buffer[start : start + 8] = os.urandom(8)
         assert all(len(record) <= 1 << 14 for record in reader.drain(10000))
+
+
+def test_patient_producers_lose_nothing_to_a_slow_reader():
+    sandbox, reader = ring_of(1 << 12, patience=20_000)
+    program, done = linked(emit_record(64), sandbox), []
+    worker = threading.Thread(target=lambda: done.append(sum(program(1, n) for n in range(2000))))
+    worker.start()
+    got = []
+    while not done or reader.pending():
+        threading.Event().wait(0.001)
+        got += reader.drain()
+    worker.join()
+    assert done == [2000]
+    assert [PAIR.unpack_from(record)[0] for record in got] == [1] * 2000
+    assert reader.lost == 0
+
+
+def test_producers_give_up_on_a_reader_that_is_gone():
+    sandbox, reader = ring_of(1 << 12, patience=20)
+    program = linked(emit_record(64), sandbox)
+    sent = sum(program(1, n) for n in range(200))
+    assert 0 < sent < 200
+    assert reader.lost == 200 - sent
