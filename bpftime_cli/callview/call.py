@@ -12,7 +12,7 @@ from runtime.events import Value
 FIXED = 8  # values before the arguments
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each of millions
 class Call:
     """One system call. Times in ns, `start` since boot; `copies` by the argument that they belong to.
 

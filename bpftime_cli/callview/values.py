@@ -26,7 +26,7 @@ class Looks:
     path_of: Callable[[int, int], str] = lambda _pid, _fd: ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each of millions
 class Field:
     """One argument to show: its number, what its kind says behind the colon, what was copied."""
 

@@ -30,6 +30,7 @@ Reader = Callable[[bytes, int, Resolver], Value]
 _SIGNED = {1: struct.Struct("<b"), 2: struct.Struct("<h"), 4: struct.Struct("<i"), 8: struct.Struct("<q")}
 _UNSIGNED = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 _PAIR = struct.Struct("<QI")
+FEW = 4  # integers that are not worth a reader of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,33 @@ def _tuple_reader(kind: t.Tuple, reading: Reading) -> Reader:
         (offset, reader(item, reading, whole=False))
         for offset, item in zip(kind.offsets, kind.items, strict=True)
     ]
+    if not kind.names and (fast := _numbers_reader(kind, parts)):
+        return fast
     if not kind.names:
         return lambda data, at, resolver: tuple(read(data, at + offset, resolver) for offset, read in parts)
     named = list(zip(kind.names, parts, strict=True))
     return lambda data, at, resolver: {
         name: read(data, at + offset, resolver) for name, (offset, read) in named
     }
+
+
+def _numbers_reader(kind: t.Tuple, parts: list[tuple[int, Reader]]) -> Reader | None:
+    """Make a reader that takes the leading integers of a tuple at once; None where there are few."""
+    count = next((n for n, item in enumerate(kind.items) if type(item) is not t.Int), len(kind.items))
+    if count < FEW:
+        return None
+    form, end = "<", 0
+    for item, offset in zip(kind.items[:count], kind.offsets, strict=False):
+        assert isinstance(item, t.Int)
+        letter = "bhiq"[item.bytes.bit_length() - 1]
+        form += f"{offset - end}x{letter if item.signed else letter.upper()}"
+        end = offset + item.bytes
+    unpack, rest = struct.Struct(form).unpack_from, parts[count:]
+    if not rest:
+        return lambda data, at, _: unpack(data, at)
+    return lambda data, at, resolver: (
+        *unpack(data, at), *(read(data, at + offset, resolver) for offset, read in rest)
+    )  # fmt: skip
 
 
 def _string_reader(kind: t.Type, reading: Reading) -> Reader:
