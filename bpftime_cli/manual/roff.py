@@ -29,6 +29,7 @@ def write(commands: tuple[Command, ...]) -> str:
     lines += [
         ".SH LANGUAGE",
         *_paragraph(words.LANGUAGE),
+        *_names(),
         ".SH OUTPUT FORMATS",
         *_paragraph(words.FORMATS),
         ".SH EXAMPLES",
@@ -70,6 +71,22 @@ def _command(command: Command) -> list[str]:
     for option in command.options:
         lines += [".TP", _option(option), _line(option.help or "No description.")]
     return lines
+
+
+def _names() -> list[str]:
+    """List what the language has, from its own tables."""
+    from runtime.lang.builtins import BUILTINS  # lazy: only here
+    from runtime.lang.functions import AGGREGATES, FUNCTIONS
+    from runtime.lang.providers import PROVIDERS
+
+    served = {
+        "Probes": [p.name for p in PROVIDERS if p.context is not None],
+        "Builtins": ["arg0 to arg5", *sorted(name for name, b in BUILTINS.items() if not b.reason)],
+        "Functions": sorted([*FUNCTIONS, *AGGREGATES]),
+    }
+    return [
+        line for title, names in served.items() for line in (".PP", _line(f"{title}: {', '.join(names)}."))
+    ]
 
 
 def _scripts() -> list[str]:

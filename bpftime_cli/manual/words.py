@@ -8,15 +8,13 @@ compiled to machine code for exactly this place and written into the running pro
 lies in shared memory and is printed here. No root and no kernel eBPF is needed: whoever may debug a
 process may trace it."""
 
-LANGUAGE = """A script is a list of probes with an optional predicate and a body:
-uprobe:libc.so.6:malloc /arg0 > 64/ { @[comm] = count(); }. Probes are BEGIN, END,
-uprobe:BINARY:FUNCTION, uretprobe:BINARY:FUNCTION and interval:UNIT:N; names may hold wildcards, a
-function may be followed by +OFFSET, and an address may stand in its place. Variables begin with $, maps
-with @. Builtins are arg0 to arg5, retval, pid, tid, comm, nsecs, elapsed, func, probe and ustack; in a
-return probe also entry.arg0 to entry.arg5, the arguments as the call began, and elapsed_call, the
-nanoseconds that it took. Functions are printf, print, clear, zero, delete, str, exit, count, sum, avg, min,
-max, stats, hist, lhist and ustack([MODE,] [LIMIT]) with the modes bpftrace, perf, raw and build_id; with
---unsafe also override(VALUE) at an entry, which leaves the function out, and setret(VALUE) at a return."""
+LANGUAGE = """The language is bpftrace's. A script is a list of probes with an optional predicate and a body:
+uprobe:libc.so.6:malloc /arg0 > 64/ { @[comm] = count(); }. Names may hold wildcards, a function may be
+followed by +OFFSET, and an address may stand in its place. Variables begin with $, maps with @. There are
+if, for over ranges and maps, while, unroll, macro, fn, import, comptime, structures of C and of debug info,
+and the config block. Beyond bpftrace: in a return probe entry.arg0 to entry.arg5, the arguments as the call
+began, and elapsed_call, the nanoseconds that it took; with --unsafe override(VALUE) at an entry, which leaves
+the function out, and setret(VALUE) at a return."""
 
 FORMATS = """text is bpftrace's text. json is one object a line with "type" and "data", spelled as
 bpftrace spells it. Data goes to standard output or to the file of -o, everything else to standard
