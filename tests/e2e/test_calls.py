@@ -91,7 +91,7 @@ def test_programs_of_an_object_go_where_their_sections_say(tmp_path: Path) -> No
         target.go()
         own = counts(target.until(b"done\n"))
         found = cells(name)
-        assert bpftime("detach", "-p", str(target.pid), "--session", name).returncode == 0
+        assert bpftime("detach", "--all", "--unload", "--session", name).returncode == 0
         assert target.end() == 0
     assert own["wrong"] == 0
     assert found == [own["getppid"]] * 2 + [own["write"]] * 4
