@@ -84,9 +84,8 @@ def _names() -> list[str]:
         "Builtins": ["arg0 to arg5", *sorted(name for name, b in BUILTINS.items() if not b.reason)],
         "Functions": sorted([*FUNCTIONS, *AGGREGATES]),
     }
-    return [
-        line for title, names in served.items() for line in (".PP", _line(f"{title}: {', '.join(names)}."))
-    ]
+    told = [_line(f"{title}: {', '.join(names)}.") for title, names in served.items()]
+    return [line for paragraph in told for line in (".PP", paragraph)]
 
 
 def _scripts() -> list[str]:
