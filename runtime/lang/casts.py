@@ -58,6 +58,8 @@ def written_type(c: Checker, written: tree.TypeSyntax) -> Type:
         kind = SIZED[written.name](size) if isinstance(size, int) and 0 < size <= MOST else None
     else:
         kind = _base(c, written)
+        if kind == INET and suffixes and isinstance(suffixes[0], int):
+            suffixes.pop(0)  # its size is that of the longest address, whatever is written
     if kind is None:
         return _unknown(c, written)
     for suffix in suffixes:
