@@ -38,7 +38,7 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A place; `register` by name, `value` of a constant."""
+    """A place; `register` by name, of what is split that of its first piece; `value` of a constant."""
 
     where: Where
     register: str = ""
@@ -76,10 +76,10 @@ def _meaning(expression: bytes) -> Home:
     elif code == REGX:
         number, behind = uleb(expression, 1)
     if number >= 0:
-        if expression[behind : behind + 1] == bytes([PIECE]):
-            return Home(Where.SPLIT)
-        known = number < len(REGISTERS)
-        return Home(Where.REGISTER, REGISTERS[number]) if known else Home(Where.NOWHERE)
+        if number >= len(REGISTERS):
+            return Home(Where.NOWHERE)
+        is_split = expression[behind : behind + 1] == bytes([PIECE])
+        return Home(Where.SPLIT if is_split else Where.REGISTER, REGISTERS[number])
     in_memory = code in (FBREG, CALL_FRAME_CFA, ADDR) or BREG0 <= code <= BREG31
     return Home(Where.MEMORY if in_memory else Where.SPLIT if code == PIECE else Where.NOWHERE)
 

@@ -27,6 +27,7 @@ EIGHTBYTE = 8
 IN_MEMORY = 16  # bytes; what is longer goes through memory
 ON_STACK = "is passed on the stack"
 BY_VALUE = "is a struct passed by value"
+SEVERAL = "is in several places"
 FLOATING = "is passed in a vector register"
 LEFT_OUT = "is not passed: the compiler has left it out"
 
@@ -68,13 +69,13 @@ def _parameters(types: DwarfTypes, function: Entry) -> list[Parameter]:
 
 def _found(agreed: Parameter, home: Home, language: int) -> Parameter:
     """Take what the compiler says of a parameter where that differs from the convention."""
-    is_scalar = not isinstance(agreed.type, Struct | Array | String | Opaque)
+    is_scalar = not isinstance(agreed.type, Struct | Array | String | Opaque) or _is_small(agreed.type)
     if home.where is Where.CONSTANT:
         return replace(agreed, register="", why=f"is always {home.value} here, and not passed")
     if home.where is Where.REGISTER and is_scalar:
         return replace(agreed, register=home.register, why="")
-    if home.where is Where.SPLIT and is_scalar:
-        return replace(agreed, register="", why="is in several places")
+    if home.where is Where.SPLIT and is_scalar and home.register != agreed.register:
+        return replace(agreed, register="", why=BY_VALUE if isinstance(agreed.type, Struct) else SEVERAL)
     if home.where is Where.NOWHERE and agreed.register and language != GO:
         return replace(agreed, register="", why=LEFT_OUT)
     return agreed
@@ -187,9 +188,14 @@ def _agreed(types: DwarfTypes, name: str, target: Entry | None, convention: _Con
     if words == 0:
         return Parameter(name, kind, "", FLOATING)
     register = convention.take(words) if words > 0 else ""
-    if isinstance(kind, Struct | Array | String | Opaque):
+    if isinstance(kind, Struct | Array | String | Opaque) and not (register and _is_small(kind)):
         return Parameter(name, kind, "", BY_VALUE if register or words < 0 else ON_STACK)
     return Parameter(name, kind, register, "" if register else ON_STACK)
+
+
+def _is_small(kind: Type) -> bool:
+    """Whether a struct lies in one register as it would lie in memory."""
+    return isinstance(kind, Struct) and 0 < kind.size <= EIGHTBYTE and _words(kind) == 1
 
 
 def _by_reference(types: DwarfTypes, target: Entry) -> bool:

@@ -73,7 +73,7 @@ EXPECTED = {
         ("item", "struct item *", "rdi", ""), ("depth", "int32", "rsi", ""), ("letter", "int8", "rdx", ""),
         ("n", "uint64", "rcx", ""),
     ],
-    "by_value": [("p", "struct point", "", "is a struct passed by value"), ("k", "int32", "rsi", "")],
+    "by_value": [("p", "struct point", "rdi", ""), ("k", "int32", "rsi", "")],
     "by_big": [("b", "struct big", "", "is a struct passed by value"), ("k", "int32", "rdi", "")],
     "make": [("k", "int32", "rsi", "")],
     "mixed": [
