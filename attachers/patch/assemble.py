@@ -73,10 +73,12 @@ class Code:
         self.bytes += head + struct.pack("<i", offset)
 
     def move_stack_pointer(self, offset: int) -> None:
-        """Append `lea rsp, [rsp + offset]`: flags stay as they are."""
+        """Append `lea rsp, [rsp + offset]`, nothing for 0: flags stay as they are."""
+        if not offset:
+            return
         if -128 <= offset < 128:
             self.bytes += b"\x48\x8d\x64\x24" + struct.pack("<b", offset)
-        elif offset:
+        else:
             self.bytes += b"\x48\x8d\xa4\x24" + struct.pack("<i", offset)
 
     def call(self, target: int) -> None:
