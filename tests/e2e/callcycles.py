@@ -3,7 +3,7 @@
     python -m tests.e2e.callcycles --cycles 1000 --threads 8
 
 One session counts the calls all the time and must count exactly what the program counted itself; another comes
-and goes at the beginning and end of all calls. The program checks every result, and at the end all its code.
+and goes at the beginning and end of all calls, or of some. The program checks every result, and at the end all its code.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ COMES = """
 tracepoint:raw_syscalls:sys_enter { @in = count(); @last = args.id; }
 tracepoint:raw_syscalls:sys_exit { @out = count(); @result = args.ret; }
 """
+BUSY = """
+tracepoint:syscalls:sys_enter_getppid,tracepoint:syscalls:sys_enter_read { @in = count(); @last = args.__syscall_nr; }
+tracepoint:syscalls:sys_exit_gettid,tracepoint:syscalls:sys_exit_write { @out = count(); @result = args.ret; }
+"""
+TURNS = 16  # every so many cycles all calls, else those that are made all the time
 COUNTED = ("getppid", "gettid", "getuid", "read", "write")
 
 
@@ -55,13 +60,14 @@ def cycle(cycles: int, threads: int) -> Outcome:
     """Run so many cycles under the load of so many threads."""
     with Running(build("calls"), str(threads)) as target:
         before = text_of(target.pid)
-        stays, comes = CallScript(STAYS), CallScript(COMES)
-        for script in (stays, comes):
+        stays, visitors = CallScript(STAYS), (CallScript(COMES), CallScript(BUSY))
+        for script in (stays, *visitors):
             script.open(target.pid)
         assert stays.arm() > 0
         target.go()
         start = time.perf_counter()
         for number in range(cycles):
+            comes = visitors[number % TURNS > 0]
             comes.attacher.target.refresh()
             assert comes.arm() > 0
             comes.attacher.detach_all(wait=number % 8 == 0)
@@ -74,8 +80,8 @@ def cycle(cycles: int, threads: int) -> Outcome:
         assert target.end() == 0
         totals = {n: stays.total(f"@{n}") - own[n] for n in COUNTED}
         totals |= {f"end of {n}": stays.total(f"@{n}_end") - own[n] for n in COUNTED if n != "read"}
-        seen = comes.total("@in") + comes.total("@out")
-        for script in (stays, comes):
+        seen = sum(one.total("@in") + one.total("@out") for one in visitors)
+        for script in (stays, *visitors):
             script.close()
     return Outcome(own["wrong"], totals, restored, seconds, sum(own[n] for n in COUNTED), seen)
 
