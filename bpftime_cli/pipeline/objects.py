@@ -109,7 +109,7 @@ class LoadedPrograms:
             self._choose_shapes(every)
         if any(call.helper in PRINTK for v in every for call in v.calls.values()):
             self.maps[EVENTS] = MapSpec(EVENTS, MapKind.RINGBUF, 0, 0, TEXT_RING)
-        return [w for v in every for w in v.warnings]
+        return [w for v in every for w in (*v.warnings, *v.unbounded)]
 
     def _choose_shapes(self, every: list[Verified]) -> None:
         from runtime.jit.compile import thread_keyed  # lazy: not needed for check

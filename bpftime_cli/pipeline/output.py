@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bpftime_cli.console import Console, standard_output, wants_colour
+from bpftime_cli.pipeline import losses
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.render import FORMATS, PLAIN, Renderer, Style, bar_width
@@ -289,8 +290,7 @@ class Output:
     def report_lost(self) -> None:
         """Say how many events were lost, if any; updates that did not fit into a map likewise."""
         self._tell_losses()
-        if self.lost:
-            self._console.warn([f"Total lost event count: {self.lost}"])
+        losses.report(self._console, self.lost, self.session.region)
         self._report_failures()
         self.flush()
 

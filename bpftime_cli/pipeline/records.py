@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from bpftime_cli.console import Console, wants_colour
+from bpftime_cli.pipeline import losses
 from bpftime_cli.pipeline.objects import Loaded
 from bpftime_cli.pipeline.typed import Records
 from bpftime_cli.render import FORMATS, PLAIN, Renderer, Style, bar_width
@@ -45,6 +46,7 @@ class Rings:
         self._renderer = renderer(console, form)
         self._rings: list[tuple[str, RingReader, Records]] = []
         session, btf = loaded.session, loaded.programs.object.btf
+        self._region = session.region
         unknown = sorted(set(wanted) - set(session.maps))
         if unknown:
             raise Problem(
@@ -76,6 +78,6 @@ class Rings:
         lost = sum(reader.lost for _, reader, _ in self._rings)
         if lost:
             self._renderer.write(Event("lost_events", lost))
-            self._console.warn([f"Total lost event count: {lost}"])
+        losses.report(self._console, lost, self._region)
         self._renderer.finish()
         self._console.out.flush()

@@ -75,7 +75,7 @@ def _verify(programs: Programs, name: str, _: str) -> list[str]:
     for pc, access in sorted(verified.accesses.items()):
         where = f" at {access.offset:+d}" if access.offset is not None else ""
         lines.append(f"{pc:5d}: {access.proof.value} {access.size} bytes{where} {access.value_of}".rstrip())
-    return lines + [f"warning: {w}" for w in verified.warnings]
+    return lines + [f"warning: {w}" for w in (*verified.warnings, *verified.unbounded)]
 
 
 def _native(programs: Programs, name: str, build: str) -> list[str]:

@@ -204,9 +204,8 @@ TAIL_JUMP(64, 72);
 TAIL_JUMP(168, 176);
 TAIL_JUMP(184, 192);
 
-u64 fuel_empty; // runs that ended because a loop went on too long; read by the tracer in its own process
-
-HELPER void fuel_out(void)
+// A run ends here because a loop went on too long.
+HELPER void fuel_out(struct region *region)
 {
-	__atomic_fetch_add(&fuel_empty, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&region->cut_runs, 1, __ATOMIC_RELAXED);
 }

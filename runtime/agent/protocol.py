@@ -105,7 +105,7 @@ REGION = Layout(
         "88 u32 process_count,92 u32 process_size,96 u64 handler_table,104 u32 handler_count,"
         "108 u32 handler_size,112 u64 slot_table,120 u32 slot_count,124 u32 slot_size,128 u32 clock_seq,"
         "132 u32 clock_shift,136 u64 clock_tsc0,144 u64 clock_mult,152 s64 clock_mono0,160 s64 clock_boot0,"
-        "168 s64 clock_tai0,192 u32 secret,196 u32 hash_seed,200 u64 lost,208 u64 abandoned,216 u32 doorbell,"
+        "168 s64 clock_tai0,192 u32 secret,196 u32 hash_seed,200 u64 cut_runs,216 u32 doorbell,"
         "224 u64 started_boot,232 u32 last_handler,236 u32 tracer_ns,256 char name[64]"
     ),
 )

@@ -282,7 +282,7 @@ def _burn(site: Site, stop: tuple[str, str], stops: list[tuple[str, str]]) -> st
     dry, go_on = code.label(), code.label()
     code.split(code.op(f"icmp slt i64 {left}, 0"), dry, go_on)
     code.inner(dry)
-    site.unit.call(code, "fuel_out", [], returns=False)
+    site.unit.call(code, "fuel_out", [site.unit.address("region")], returns=False)
     code.add(f"br label %{done}")
     code.inner(go_on)
     stops.append((step, dry))

@@ -125,7 +125,7 @@ class _Function:
         code, unit = self.code, self.unit
         if self.out_of_fuel:
             code.inner("out_of_fuel")
-            unit.call(code, "fuel_out", [], returns=False)
+            unit.call(code, "fuel_out", [unit.address("region")], returns=False)
             code.add("store i64 0, ptr %R0")
             code.add("br label %exit")
         code.inner("exit")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from runtime.ebpf.object import Program
     from runtime.jit.image import Image
+    from runtime.jit.sandbox import Sandbox
     from runtime.maps.spec import MapSpec
 
 WINDOW = 16  # programs sent to a worker ahead of its answers
@@ -103,30 +104,28 @@ def execute(run: Run) -> Outcome:
 
 
 def _call(run: Run, image: Image) -> Outcome:
-    program, _held = _linked(run, image)
+    program, sandbox = _linked(run, image)
     memory = ctypes.create_string_buffer(run.memory, len(run.memory)) if run.memory else None
     arguments = (ctypes.addressof(memory), len(run.memory)) if memory is not None else (0, 0)
-    empty = ctypes.c_uint64.from_address(local.agent().address("fuel_empty"))
-    before = empty.value
     if run.repeat > 1:
         r0, ns = program.repeat(run.repeat, *arguments)
     else:
         start = time.perf_counter_ns()
         r0 = program(*arguments)
         ns = float(time.perf_counter_ns() - start)
-    if empty.value != before:
+    if sandbox and sandbox.region.get("cut_runs"):
         raise Problem(f"a loop ran more than {Build().fuel} times and was ended")
     return Outcome(run.name, r0, ns, memory=memory.raw if memory is not None else b"")
 
 
-def _linked(run: Run, image: Image) -> tuple[local.LocalProgram, object]:
+def _linked(run: Run, image: Image) -> tuple[local.LocalProgram, Sandbox | None]:
     """Return the linked program, and what must live as long as it runs: the memory of its maps."""
     if not run.maps and not any(r.symbol == "region" for r in image.relocations):
         return local.LocalProgram(image, {}), None
-    from runtime.jit.sandbox import Sandbox  # lazy: most programs of a batch have no maps
+    from runtime.jit import sandbox  # lazy: most programs of a batch have no maps
 
-    sandbox = Sandbox(run.maps, possible_cpus())
-    return sandbox.program(image), sandbox
+    held = sandbox.Sandbox(run.maps, possible_cpus())
+    return held.program(image), held
 
 
 def _serve(connection: Connection) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runtime.maps.spec import MapSpec
     from runtime.verify.result import Verified
 
-FUEL = 1 << 20  # back jumps of unproven loops in one run
+FUEL = 1 << 23  # back jumps of unproven loops in one run: as many as the kernel's bpf_loop() goes round
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from runtime.lang.types import (
     settled,
 )
 from runtime.lang.variables import MapFacts
+from runtime.lang.widths import is_small
 
 if TYPE_CHECKING:
     from runtime.lang.checker import Checker
@@ -49,6 +50,7 @@ def _let(c: Checker, node: tree.Let) -> None:
             variable.type, variable.fixed, variable.assigned = written, True, True
     if node.value is not None:
         c.widen(node.target, variable, kind)
+        variable.wide |= not is_small(node.value)
         access.keep(c, variable, node.value)
         _narrowed(c, node.target, node.value, kind, variable.type)
 
@@ -93,6 +95,7 @@ def _assign_variable(c: Checker, node: tree.Assign, target: tree.Scratch) -> Non
         if isinstance(variable.type, Int) and not variable.fixed and not variable.type.signed:
             kind = Int(8, False)
     c.widen(target, variable, kind)
+    variable.wide |= not is_small(node.value)
     access.keep(c, variable, node.value)
     if not node.op:
         _narrowed(c, target, node.value, kind, variable.type)

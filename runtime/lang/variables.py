@@ -25,7 +25,7 @@ class Variable:
     """One scratch variable of one probe. `fixed`: its type was written in a `let`.
 
     A struct or array is kept as a pointer to where it lies, unless it was made here (`copied`). `context`: it
-    is the pointer to the program's context.
+    is the pointer to the program's context. `wide`: it was given a number that may need more than 32 bits.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Variable:
     assigned: bool = False
     copied: bool = False
     context: bool = False
+    wide: bool = False
     place: Place | None = None
 
     @property

@@ -57,9 +57,12 @@ def _walks_map(a: Analysis, pc: int) -> bool:
 def _result(a: Analysis, helpers: Mapping[int, Helper]) -> Verified:
     facts = a.facts
     fuel = loops.unproven(_reached(a), facts.ranges) & facts.visited
-    for pc in sorted(pc for pc in fuel if not _walks_map(a, pc)):
-        text = f"loop bound not known; limited to {loops.MAX_ROUNDS} iterations per run"
-        facts.warnings.setdefault(pc, f"{a.span(pc) or f'insn {pc}'}: {text}")
+    unbounded = [
+        f"{a.span(pc) or f'insn {pc}'}: loop bound not known; "
+        f"limited to {loops.MAX_ROUNDS} iterations per run"
+        for pc in sorted(fuel)
+        if not _walks_map(a, pc)
+    ]
     loop_calls = {pc: call for pc, call in facts.calls.items() if call.helper == LOOP}
     fuel |= {pc for pc, call in loop_calls.items() if _runs_often(call.constants.get(1))}
     result = next(iter(facts.results)) if len(facts.results) == 1 else None
@@ -77,6 +80,7 @@ def _result(a: Analysis, helpers: Mapping[int, Helper]) -> Verified:
         fuel_edges=frozenset(fuel),
         stack=stack,
         warnings=tuple(facts.warnings[pc] for pc in sorted(facts.warnings)),
+        unbounded=tuple(unbounded),
         r0_constant=result,
         custom={number: len(helper.args) for number, helper in helpers.items() if number in called},
     )

@@ -13,7 +13,7 @@ from runtime.ebpf.insn import ADD, ALU32, ALU64, OP_MAY_GOTO, SUB
 from runtime.verify.flow import Flow, writes_of
 from runtime.verify.number import W32, W64, Number
 
-MAX_ROUNDS = 1 << 20
+MAX_ROUNDS = 1 << 23
 _MAX_DEPTH = 32  # nested loops that are looked at
 
 

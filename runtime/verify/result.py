@@ -76,7 +76,7 @@ class Verified:
     often: each of its runs counts) count down. `stack`: bytes used by each function, keyed by
     its first instruction. `needs`: what attaching must offer (`override`, `retval`, `write`, `stack` …).
     `r0_constant`: the result when it is always the same. `custom`: registered helpers that it calls, with the
-    number of their arguments.
+    number of their arguments. `unbounded`: what to tell of loops that only the fuel ends.
     """
 
     program: Program
@@ -89,5 +89,6 @@ class Verified:
     fuel_edges: frozenset[int] = frozenset()
     stack: dict[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unbounded: tuple[str, ...] = ()
     r0_constant: int | None = None
     custom: dict[int, int] = field(default_factory=dict)

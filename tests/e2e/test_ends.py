@@ -266,3 +266,14 @@ def test_begin_end_and_interval_need_no_target() -> None:
     program = 'BEGIN { printf("b\\n"); @n = 0; } interval:ms:5 { @n++; if (@n == 4) { exit(); } } END { printf("e\\n"); }'
     done = bpftime("trace", "-q", "-e", program)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"b\ne\n@n: 4\n", b"")
+
+
+ENDLESS = "{ $i = 0; while (true) { @ = count(); $i++ } }"
+
+
+@pytest.mark.parametrize("probe", ["begin", "uprobe:loop:step"])
+def test_a_loop_without_end_is_ended_and_told(probe: str) -> None:
+    target = () if probe == "begin" else ("--", str(build("loop")), "1", "1")
+    done = bpftime("trace", "-q", "-e", f"{probe} {ENDLESS}", *target)
+    assert (done.returncode, done.stdout) == (0, f"@: {(1 << 23) + 1}\n")
+    assert "WARNING: 1 run was ended by a loop that went round more than 8388608 times" in done.stderr

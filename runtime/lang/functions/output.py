@@ -9,6 +9,7 @@ from runtime.lang.decode import MapAction, TimeDecoder, ValueDecoder
 from runtime.lang.functions.row import Function
 from runtime.lang.lines import PrintfDecoder
 from runtime.lang.types import NONE, UNKNOWN, VOID, Aggregate, Int, Type
+from runtime.lang.widths import is_small
 
 if TYPE_CHECKING:
     from runtime.lang.checker import Checker
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 TIME_FORMAT = "%H:%M:%S\n"
 TIME_BYTES = 63
 ARGUMENTS = 127
-SMALL = frozenset(("uid", "gid", "cpu", "ncpus", "numaid", "strlen", "strcap", "strstr", "len", "memcmp"))
 
 
 def check_printf(c: Checker, call: tree.Call) -> Type:
@@ -34,20 +34,13 @@ def check_printf(c: Checker, call: tree.Call) -> Type:
         c.fail(call.at, error)
         return VOID
     for conversion, kind, arg in zip(parsed.conversions, kinds, call.args[1:], strict=True):
-        if conversion.narrows and isinstance(kind, Int) and kind.bytes == 8 and not _is_small(arg):
+        if conversion.narrows and isinstance(kind, Int) and kind.bytes == 8 and not is_small(arg):
             shown = conversion.text.decode("ascii", "replace")
             wide = shown[:-1] + "ll" + shown[-1]
             c.warn(
                 arg.at, f"{shown} prints only the low 32 bits of this {kind}", f"use {wide} for all 64 bits"
             )
     return VOID
-
-
-def _is_small(node: tree.Expr) -> bool:
-    """Tell whether a value of 64 bits never needs more than 32."""
-    return isinstance(node, tree.Integer | tree.SizeOf | tree.OffsetOf) or (
-        isinstance(node, tree.Identifier | tree.Call) and node.name in SMALL
-    )
 
 
 def _printable(c: Checker, node: tree.Expr) -> Type:
