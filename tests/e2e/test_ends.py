@@ -275,5 +275,6 @@ ENDLESS = "{ $i = 0; while (true) { @ = count(); $i++ } }"
 def test_a_loop_without_end_is_ended_and_told(probe: str) -> None:
     target = () if probe == "begin" else ("--", str(build("loop")), "1", "1")
     done = bpftime("trace", "-q", "-e", f"{probe} {ENDLESS}", *target)
-    assert (done.returncode, done.stdout) == (0, f"@: {(1 << 23) + 1}\n")
-    assert "WARNING: 1 run was ended by a loop that went round more than 8388608 times" in done.stderr
+    assert done.returncode == 0
+    assert done.stdout.endswith(b"@: %d\n" % ((1 << 23) + 1))
+    assert b"1 run was ended by a loop that went round more than 8388608 times" in done.stderr
