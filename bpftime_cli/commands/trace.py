@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,6 +217,9 @@ def _config(ctx: typer.Context) -> Config:
         if view is not None
         else _program(values["text"] or [], values["arguments"] or [])
     )
+    targeted = bool(pids or values["name"])
+    if not values["command"] and _are_parameters(program, launched, targeted=targeted):
+        launched, named = [], launched
     _check_targets(values["command"], launched, pids, values["name"])
     if values["checks"] and values["no_warnings"]:
         raise UsageProblem("Cannot use both -k and --no-warnings.")
@@ -295,6 +300,12 @@ def _command(text: str, tail: list[str]) -> tuple[list[str], list[str]]:
     if not words:
         raise UsageProblem("-c needs a command")
     return words, []
+
+
+def _are_parameters(program: str, words: list[str], *, targeted: bool) -> bool:
+    """Tell whether words behind `--` go to a script that asks for some: no command, or it has its target."""
+    asks = re.search(r"\$[0-9#]|\bgetopt\s*\(", program)
+    return bool(asks and words) and (targeted or ("/" not in words[0] and shutil.which(words[0]) is None))
 
 
 def _split(text: str) -> list[str]:

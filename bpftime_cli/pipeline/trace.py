@@ -149,7 +149,7 @@ class Trace:
             self._leave_if_told()
             self.processes.watch()
             self._announce(count)
-            self.processes.go()
+            self._start()
             passed = self._run_mode()
             self._loop(only_begin=self._ends_by_itself(script) or self.config.mode != "trace")
             status = self._end() or int(not passed)
@@ -228,6 +228,14 @@ class Trace:
                 raise UsageProblem(f"--ready-fd {self.config.ready_fd}: {error.strerror}") from None
 
     # --- running ---
+
+    def _start(self) -> None:
+        """Let the launched program run, unless a `begin` probe has asked to exit: then it never does."""
+        self.output.drain(all_of_it=True)
+        if self.output.is_over:
+            self.processes.cancel()
+        else:
+            self.processes.go()
 
     def _loop(self, *, only_begin: bool) -> None:
         """Print and sleep in turns until something ends the trace."""
