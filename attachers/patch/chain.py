@@ -31,7 +31,7 @@ _RANKS = {
     ThunkKind.CALL_MOVED: 5,
 }
 SYSCALL = 2  # bytes of the instruction: it stands before `inner` of a thunk that makes the call itself
-DECIDING = (ThunkKind.OVERRIDE, ThunkKind.CALL_SKIP)  # kinds of which a site has one at most
+DECIDING = (ThunkKind.OVERRIDE,)  # kinds of which a site has one at most
 START, DISPLACED, CALLED = 0, 1, 2  # levels: nothing is done, all up to a call is, the call is as well
 
 

@@ -67,6 +67,15 @@ def test_an_object_leaves_calls_out(tmp_path: Path) -> None:
     assert b"Operation not permitted" in done.stderr
 
 
+def test_several_programs_decide_at_one_place() -> None:
+    """`syscall()` makes calls of any number: each program looks at its own, the first that decides ends it."""
+    ask = "import ctypes; call = ctypes.CDLL(None).syscall; print(call(39), call(102), call(110) > 0)"
+    program = "tracepoint:syscalls:sys_enter_{} {{ override({}); }}"
+    programs = [program.format(*pair) for pair in (("getpid", 7), ("getuid", 8), ("getuid", 9))]
+    done = bpftime("trace", "-q", "--unsafe", "-e", " ".join(programs), "--", sys.executable, "-c", ask)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"7 8 True\n", b"")
+
+
 def test_it_needs_to_be_allowed() -> None:
     done = bpftime("trace", "-e", "tracepoint:syscalls:sys_enter_getpid { override(1); }", "--", "true")
     assert done.returncode == 1
