@@ -87,6 +87,8 @@ def _size_of(_c: Checker, node: tree.SizeOf) -> Known | None:
 
 
 def _call(c: Checker, node: tree.Call) -> Known | None:
+    if not node.args:  # that is told where its type is found
+        return None
     if node.name in TYPE_TESTS and node.args[0].type != UNKNOWN:
         return type_test(node)
     if node.name == "strlen" and isinstance(value := evaluate(c, node.args[0]), bytes):
