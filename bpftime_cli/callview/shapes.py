@@ -20,7 +20,6 @@ SIZES_OUT = {
     "ostat": 144, "otimespec": 16, "ostatus": 4, "osigset": 8, "osigaction": 32, "orlimit": 16, "ouname": 195,
     "pair": 8, "pair4": 8,
 }  # fmt: skip
-PAIR_ARGUMENT = 3  # of socketpair, where its two descriptors are written
 NEVER_RETURN = frozenset(("exit", "exit_group"))
 FORKS = frozenset(("fork", "vfork", "clone", "clone3"))
 BECOME = frozenset(("execve", "execveat"))  # return only when they fail

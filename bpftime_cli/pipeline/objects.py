@@ -168,10 +168,6 @@ class Loaded:
     session: Session
     kept: KeptObject
 
-    def attach_text(self, name: str) -> str:
-        """Return what a program's section says about where it belongs."""
-        return self.programs.program(name).attach
-
 
 def room_for(programs: LoadedPrograms) -> int:
     """Return the bytes of region that an object's maps take.

@@ -5,7 +5,6 @@ Source: DWARF 5, sections 7.5.5 and 7.5.6; GNU extensions of binutils' dwarf2.h.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 # Forms by number.
@@ -153,6 +152,3 @@ def word(data: bytes, at: int, size: int) -> int:
     if at < 0 or at + size > len(data):
         raise Damaged("a value behind the end")
     return int.from_bytes(data[at : at + size], "little")
-
-
-U32, U64 = struct.Struct("<I"), struct.Struct("<Q")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.lang import complaints, mapcode, memory, tree
+from runtime.lang import mapcode, memory, tree
 from runtime.lang.code import Label, signed32
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate
@@ -222,17 +222,8 @@ def read_at(
     g: Generator, key: Place, shape: MapShape, kind: Aggregate, node: tree.MapAccess | None = None
 ) -> None:
     """Reduce the state under a key that is in memory; with a `node`, a missing key may be told."""
-    found, done = g.code.label(), g.code.label()
     with g.storage.scope():
-        mapcode.look_up(g, shape, key)
-        g.code.jump_if_constant("!=", 0, 0, found)
-        if node is not None and g.output.checks:
-            complaints.complain(g, node.at, complaints.NOT_FOUND, "map_lookup_elem")
-            g.code.set(0, 0)
-        g.code.jump(done)
-        g.code.at(found)
-        READERS[kind.name](g, shape, kind)
-        g.code.at(done)
+        mapcode.read_found(g, key, shape, node, lambda: READERS[kind.name](g, shape, kind))
 
 
 def _cells(g: Generator, shape: MapShape) -> None:

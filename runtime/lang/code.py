@@ -168,6 +168,15 @@ class Code:
         self._put(JUMP)
         self.units[-1].target = label.number
 
+    def one_unless(self, label: Label) -> None:
+        """Have 1 in r0 where code runs to here, 0 where it goes to the label, which is placed here."""
+        done = self.label()
+        self.set(0, 1)
+        self.jump(done)
+        self.at(label)
+        self.set(0, 0)
+        self.at(done)
+
     def jump_if(self, op: str, dst: int, src: int, label: Label) -> None:
         """Go to a label if two registers compare so."""
         self._put(JUMPS[op] | BY_REGISTER, dst, src)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runtime.lang import tree
+from runtime.lang.fold import COMPARISONS
 from runtime.lang.functions.control import TYPE_TESTS, type_test
 from runtime.lang.providers import shown_type
 from runtime.lang.types import UNKNOWN, String
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 Known = int | bool | bytes
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Known | None]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    ">": lambda a, b: a > b,
-    "<=": lambda a, b: a <= b,
-    ">=": lambda a, b: a >= b,
+    **COMPARISONS,
     "&&": lambda a, b: bool(a) and bool(b),
     "||": lambda a, b: bool(a) or bool(b),
     "+": lambda a, b: a + b,

@@ -16,6 +16,8 @@ from runtime.lang.types import Aggregate, Int, Type
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.lang.code import Label
     from runtime.lang.generator import Generator
 
@@ -89,6 +91,13 @@ def read_word(g: Generator, node: tree.MapAccess, shape: MapShape) -> None:
 
 def read_word_at(g: Generator, key: Place, shape: MapShape, node: tree.MapAccess | None = None) -> None:
     """Read the word under a key that is in memory; with a `node`, a missing key may be told."""
+    read_found(g, key, shape, node, lambda: g.code.load(0, Place(0, 0), 8))
+
+
+def read_found(
+    g: Generator, key: Place, shape: MapShape, node: tree.MapAccess | None, read: Callable[[], None]
+) -> None:
+    """Look a key up and `read` what r0 then points to; a missing one is 0, and told with a `node`."""
     found, done = g.code.label(), g.code.label()
     look_up(g, shape, key)
     g.code.jump_if_constant("!=", 0, 0, found)
@@ -97,7 +106,7 @@ def read_word_at(g: Generator, key: Place, shape: MapShape, node: tree.MapAccess
         g.code.set(0, 0)
     g.code.jump(done)
     g.code.at(found)
-    g.code.load(0, Place(0, 0), 8)
+    read()
     g.code.at(done)
 
 
@@ -252,15 +261,11 @@ def delete(g: Generator, shape: MapShape, key: tree.Expr | None) -> None:
         memory.zero(g, Place(9, 0), shape.value_size)
         g.code.move(0, 8)
         return
-    no, done = g.code.label(), g.code.label()
+    no = g.code.label()
     with g.storage.scope():
         place = key_of(g, shape, key)
         g.code.map(1, shape.name)
         g.code.address(2, place)
         g.code.call(DELETE)
         g.code.jump_if_constant("!=", 0, 0, no)
-        g.code.set(0, 1)
-        g.code.jump(done)
-        g.code.at(no)
-        g.code.set(0, 0)
-        g.code.at(done)
+        g.code.one_unless(no)

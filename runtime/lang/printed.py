@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
-from runtime.lang.types import Type
+from runtime.lang.types import Fixed
 
 
-@dataclass(frozen=True, slots=True)
-class KernelSymbol(Type):
+class KernelSymbol(Fixed):
     """An address of the kernel, printed as the symbol's name."""
 
-    word: ClassVar[bool] = True
-
-    @property
-    def size(self) -> int:
-        """Eight bytes."""
-        return 8
-
-    @property
-    def align(self) -> int:
-        """Natural alignment."""
-        return 8
-
-    def __str__(self) -> str:
-        return "ksym_t"
+    __slots__ = ()
+    word = True
+    shape = ("ksym_t", 8, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class CgroupPath(Type):
+class CgroupPath(Fixed):
     """`u32 pattern; u32 0; u64 id of the group`, printed as the paths that match the pattern."""
 
-    @property
-    def size(self) -> int:
-        """Sixteen bytes."""
-        return 16
-
-    @property
-    def align(self) -> int:
-        """That of the id."""
-        return 8
-
-    def __str__(self) -> str:
-        return "cgroup_path_t"
+    __slots__ = ()
+    shape = ("cgroup_path_t", 16, 8)
 
 
 KERNEL_SYMBOL = KernelSymbol()

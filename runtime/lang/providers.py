@@ -23,7 +23,6 @@ KERNEL = "{0} probes instrument kernel code and cannot be served in user space"
 KERNEL_HINT = (
     "trace a system call (tracepoint:syscalls:sys_enter_…) or a library function, or use bpftrace as root"
 )
-UNSERVED = "{0} probes are not served"
 
 
 @dataclass(frozen=True, slots=True)

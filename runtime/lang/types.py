@@ -34,6 +34,26 @@ class Type:
 
 
 @dataclass(frozen=True, slots=True)
+class Fixed(Type):
+    """A type whose `shape` is its name, its size and its alignment: each of its kinds is a class."""
+
+    shape: ClassVar[tuple[str, int, int]]
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.shape[1]
+
+    @property
+    def align(self) -> int:
+        """Alignment in memory."""
+        return self.shape[2]
+
+    def __str__(self) -> str:
+        return self.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Named(Type):
     """A type that is only a name: `none`, `void`, and the not yet known one."""
 
@@ -71,19 +91,12 @@ class Int(Type):
         return f"{'' if self.signed else 'u'}int{self.bytes * 8}"
 
 
-@dataclass(frozen=True, slots=True)
-class Bool(Type):
+class Bool(Fixed):
     """`true` or `false`, one byte."""
 
-    word: ClassVar[bool] = True
-
-    @property
-    def size(self) -> int:
-        """One byte."""
-        return 1
-
-    def __str__(self) -> str:
-        return "bool"
+    __slots__ = ()
+    word = True
+    shape = ("bool", 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,44 +120,20 @@ class Pointer(Type):
         return f"{self.to} *"
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeName(Type):
+class ProbeName(Fixed):
     """The `probe` builtin: the attach cookie, which the tracer turns into the name."""
 
-    word: ClassVar[bool] = True
-
-    @property
-    def size(self) -> int:
-        """Eight bytes."""
-        return 8
-
-    @property
-    def align(self) -> int:
-        """Natural alignment."""
-        return 8
-
-    def __str__(self) -> str:
-        return "string"
+    __slots__ = ()
+    word = True
+    shape = ("string", 8, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Username(Type):
+class Username(Fixed):
     """A user id that prints as a name."""
 
-    word: ClassVar[bool] = True
-
-    @property
-    def size(self) -> int:
-        """Eight bytes."""
-        return 8
-
-    @property
-    def align(self) -> int:
-        """Natural alignment."""
-        return 8
-
-    def __str__(self) -> str:
-        return "username_t"
+    __slots__ = ()
+    word = True
+    shape = ("username_t", 8, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,22 +229,11 @@ class Tuple(Type):
         return f"({','.join(map(str, self.items))})"
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol(Type):
+class Symbol(Fixed):
     """`u64 address; u32 pid; u32 0`, printed as the symbol's name."""
 
-    @property
-    def size(self) -> int:
-        """Sixteen bytes."""
-        return 16
-
-    @property
-    def align(self) -> int:
-        """That of the address."""
-        return 8
-
-    def __str__(self) -> str:
-        return "usym_t"
+    __slots__ = ()
+    shape = ("usym_t", 16, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,53 +258,25 @@ class Stack(Type):
         return f"{self.which}_{self.mode}_{self.limit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamp(Type):
+class Timestamp(Fixed):
     """`u32 format; u32 0; u64 boot ns`, printed by the format with that index."""
 
-    @property
-    def size(self) -> int:
-        """Sixteen bytes."""
-        return 16
-
-    @property
-    def align(self) -> int:
-        """That of the time."""
-        return 8
-
-    def __str__(self) -> str:
-        return "timestamp"
+    __slots__ = ()
+    shape = ("timestamp", 16, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Inet(Type):
+class Inet(Fixed):
     """`u64 family (2, 10); u8 address[16]`."""
 
-    @property
-    def size(self) -> int:
-        """Twenty-four bytes."""
-        return 24
-
-    @property
-    def align(self) -> int:
-        """That of the family."""
-        return 8
-
-    def __str__(self) -> str:
-        return "inet"
+    __slots__ = ()
+    shape = ("inet", 24, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Mac(Type):
+class Mac(Fixed):
     """Six bytes of a hardware address."""
 
-    @property
-    def size(self) -> int:
-        """Six bytes."""
-        return 6
-
-    def __str__(self) -> str:
-        return "macaddr_t"
+    __slots__ = ()
+    shape = ("macaddr_t", 6, 1)
 
 
 @dataclass(frozen=True, slots=True)

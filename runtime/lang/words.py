@@ -203,13 +203,9 @@ def _unary(g: Generator, node: tree.Unary) -> None:
 
 def truth(g: Generator, node: tree.Expr) -> None:
     """Compute a condition as 0 or 1."""
-    false, done = g.code.label(), g.code.label()
+    false = g.code.label()
     branch(g, node, false, False)
-    g.code.set(0, 1)
-    g.code.jump(done)
-    g.code.at(false)
-    g.code.set(0, 0)
-    g.code.at(done)
+    g.code.one_unless(false)
 
 
 def _binary(g: Generator, node: tree.Binary) -> None:

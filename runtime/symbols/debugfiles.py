@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,27 +36,24 @@ def symbols_beside(elf: ElfFile) -> ElfFile | None:
     packed = _packed(elf)
     if packed is not None:
         return packed
-    for path in _candidates(elf):
-        if is_file(path) and os.path.realpath(path) != os.path.realpath(elf.path):
-            try:
-                found = ElfFile(path)
-            except ObjectProblem:
-                continue
-            if found.has_symtab and _belongs(elf, found):
-                return found
-    return None
+    return _first(elf, lambda found: found.has_symtab)
 
 
 @lru_cache(maxsize=64)
 def debug_info_of(elf: ElfFile) -> ElfFile | None:
     """Return the file with the debug info that a program lacks, None where there is none."""
+    return _first(elf, lambda found: found.section(".debug_info") is not None)
+
+
+def _first(elf: ElfFile, serves: Callable[[ElfFile], bool]) -> ElfFile | None:
+    """Return the first separate file of a program that has what the program lacks."""
     for path in _candidates(elf):
         if is_file(path) and os.path.realpath(path) != os.path.realpath(elf.path):
             try:
                 found = ElfFile(path)
             except ObjectProblem:
                 continue
-            if found.section(".debug_info") and _belongs(elf, found):
+            if serves(found) and _belongs(elf, found):
                 return found
     return None
 

@@ -14,7 +14,6 @@ MOST = 12  # arguments; libbpf refuses more, we keep these
 _SIZES = (1, 2, 4, 8)
 _HEAD = re.compile(r"(-?)(\d+)(f?)@(.*)\Z", re.S)
 _NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|\d+)"
-_REGISTERS = r"%(\w+)"
 _MEMORY = re.compile(
     rf"(?P<symbol>[A-Za-z_.$][\w.$]*)?(?P<number>(?:{_NUMBER})*)"
     rf"\((?:%(?P<base>\w+))?(?:\s*,\s*%(?P<index>\w+)(?:\s*,\s*(?P<scale>[1248]))?)?\)\Z"

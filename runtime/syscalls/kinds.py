@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from runtime.syscalls.table import Argument, Syscall, by_number
+from runtime.syscalls.table import Argument, by_number
 
 FILE = Path(__file__).with_name("kinds.tsv")
 PATHS = frozenset(("filename", "pathname", "path", "oldname", "newname", "name", "specialfile", "u_name"))
@@ -52,8 +52,3 @@ def _kind(argument: Argument) -> str:
     if kind in SIZES:
         return "uint"
     return "hex" if kind == "unsigned long" else "int"
-
-
-def name_and_kinds(call: Syscall) -> tuple[str, tuple[str, ...]]:
-    """Return a call's name with the kinds of its arguments."""
-    return call.name, kinds_of(call.number)

@@ -12,7 +12,6 @@ from runtime.ebpf.object import Program
 from runtime.errors import Refused, Span, Unsupported
 from runtime.helpers.table import HELPERS, Helper
 from runtime.maps.spec import MapSpec
-from runtime.types import ContextKind
 from runtime.verify.facts import Facts
 from runtime.verify.flow import Flow
 from runtime.verify.number import const
@@ -29,7 +28,6 @@ from runtime.verify.value import (
 )
 
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG
-WRITE_ONLY = 0x100  # BPF_F_WRONLY_PROG
 TRAIL = 24  # branches of the path that a refusal tells
 
 
@@ -59,11 +57,6 @@ class Analysis:
                 specs[spec.inner.name] = spec.inner
         lines = sorted(program.lines)
         return cls(program, flow, specs, layout=LAYOUTS.get(program.context), line_starts=lines)
-
-    @property
-    def has_input(self) -> bool:
-        """True for `run`: r1 and r2 are an address and a length that only run time knows."""
-        return self.program.context is ContextKind.MEMORY
 
     def fresh(self) -> int:
         """An ident that no other scalar has."""

@@ -14,7 +14,6 @@ from runtime.verify.number import (
     normal,
     signed32,
     signed64,
-    unsigned,
     with_low,
 )
 
@@ -138,8 +137,3 @@ def _bits(op: int, width: int, a: Number, b: Number) -> Pair | None:
         left = _narrow(width, a, (*x[:4], x[4] & ~b[0] & M64, x[5]))
         return (left, b) if left else None
     return a, b
-
-
-def nonzero(a: Number) -> Number | None:
-    """`a` where it is not 0."""
-    return _without(64, a, unsigned(0, 0))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 INTEGERS = ("char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned", "long",
             "unsigned long", "long long", "_Bool")  # fmt: skip
-OTHERS = ("float", "double", "long double", "void *", "int (*)(void)", "enum colour")
 HEAD = "enum colour { red, green = 7, blue };\n"
 
 

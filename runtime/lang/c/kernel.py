@@ -71,13 +71,6 @@ class BtfTypes:
                         self._constants.setdefault(variant, (value, kind))
         return self._constants.get(name)
 
-    def all_structs(self) -> list[Struct]:
-        """All structs and unions with names."""
-        if self.btf is None:
-            return []
-        kinds = [self.of(found.id) for found in self.btf.all_types(Kind.STRUCT, Kind.UNION) if found.name]
-        return [kind for kind in kinds if isinstance(kind, Struct)]
-
     def of(self, number: int, depth: int = 0) -> Type:
         """The type with a number.
 

@@ -66,15 +66,11 @@ def _check_is_err(c: Checker, call: tree.Call) -> Type:
 
 
 def _lower_is_err(g: Generator, call: tree.Call) -> None:
-    yes, done = g.code.label(), g.code.label()
+    no = g.code.label()
     g.word(call.args[0])
     g.code.alu_constant("+", 0, 4095)
-    g.code.jump_if_constant("<", 0, 4095, yes)
-    g.code.set(0, 0)
-    g.code.jump(done)
-    g.code.at(yes)
-    g.code.set(0, 1)
-    g.code.at(done)
+    g.code.jump_if_constant(">=", 0, 4095, no)
+    g.code.one_unless(no)
 
 
 ROWS = (

@@ -167,12 +167,9 @@ def _lower_has_key(g: Generator, call: tree.Call) -> None:
     node = call.args[0]
     assert isinstance(node, tree.MapAccess)
     shape = g.shape(node.name)
-    done = g.code.label()
     with g.storage.scope():
         mapcode.look_up(g, shape, mapcode.key_of(g, shape, call.args[1]))
-    g.code.jump_if_constant("==", 0, 0, done)
-    g.code.set(0, 1)
-    g.code.at(done)
+    conversion.to_bool(g)
 
 
 ROWS = (

@@ -70,7 +70,7 @@ def _check_write(c: Checker, call: tree.Call) -> Type:
 def _lower_write(g: Generator, call: tree.Call) -> None:
     to, source, count = call.args
     assert isinstance(count, tree.Integer)
-    bad, done = g.code.label(), g.code.label()
+    bad = g.code.label()
     with g.storage.scope():
         address = g.storage.take(8)
         g.word(to, UINT64)
@@ -91,11 +91,7 @@ def _lower_write(g: Generator, call: tree.Call) -> None:
         g.code.call(WRITE_USER)
         complaints.check_read(g, call.at, "probe_write_user")
         g.code.jump_if_constant("!=", 0, 0, bad)
-        g.code.set(0, 1)
-        g.code.jump(done)
-        g.code.at(bad)
-        g.code.set(0, 0)
-        g.code.at(done)
+        g.code.one_unless(bad)
 
 
 def _check_unwatch(c: Checker, call: tree.Call) -> Type:
