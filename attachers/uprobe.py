@@ -11,15 +11,14 @@ from attachers.base import (
     UPROBE_OVERRIDE,
     UREPLACE,
     URETPROBE,
-    Attacher,
     FunctionData,
     PrivateData,
-    unknown_link,
 )
 from attachers.patch.apply import FramesRefused, apply, remove
 from attachers.patch.plan import AttachPlan, Probe, When
 from attachers.patch.planner import Planner
 from attachers.patch.thunk import OVERRIDE_FLAG
+from attachers.patched import PatchedAttacher
 from attachers.resolve import find_modules, find_points
 from attachers.target import Target
 from runtime.errors import AttachProblem
@@ -54,18 +53,15 @@ class Hook:
     cookie: int = 0
 
 
-class FunctionAttacher(Attacher):
+class FunctionAttacher(PatchedAttacher):
     """Function probes of one process."""
 
     types: ClassVar[tuple[int, ...]] = (UPROBE, URETPROBE, UPROBE_OVERRIDE, UREPLACE)
 
     def __init__(self, target: Target, session: Session, *, swap: bool = False) -> None:
-        super().__init__()
+        super().__init__(target, session)
         self.swap = swap
         self.tick: Callable[[], object] | None = None  # called after each probe that was looked at
-        self.target = target
-        self.session = session
-        self._links: set[int] = set()
 
     def resolve(self, hook: Hook, seen: Collection[int] = ()) -> list[Probe]:
         """Return the places of one hook in the process: several for a wildcard.
@@ -184,18 +180,6 @@ class FunctionAttacher(Attacher):
         if owner is None:
             raise AttachProblem(f"no code is mapped at {data.offset:#x} in {self.target.pid}", errno=22)
         return owner.path, f"{data.offset - owner.bias:#x}"
-
-    def detach_by_id(self, link: int) -> int:
-        """Take a link out.
-
-        Raises:
-            AttachProblem: there is no such link (2).
-        """
-        if link not in self._links:
-            raise unknown_link(link)
-        remove(self.target, self.session.region.id, frozenset([link]))
-        self._links.discard(link)
-        return 0
 
     def detach_all(self, *, wait: bool = True) -> int:
         """Take every probe of this session out of the process; returns how many thunks that were.

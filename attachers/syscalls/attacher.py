@@ -7,34 +7,27 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from attachers.base import SYSCALL, Attacher, PrivateData, unknown_link
-from attachers.patch.apply import apply, remove
+from attachers.base import SYSCALL, PrivateData
+from attachers.patch.apply import apply
 from attachers.patch.plan import AttachPlan
 from attachers.patch.thunk import OVERRIDE_FLAG
+from attachers.patched import PatchedAttacher
 from attachers.syscalls.data import SyscallData
 from attachers.syscalls.planner import CallPlanner
 from attachers.syscalls.probes import NO_RETURN, CallHook, CallProbe, places
 from attachers.syscalls.standing import carry_out
-from attachers.target import Target
 from runtime.errors import AttachProblem
 from runtime.jit.image import Image
-from runtime.shm.session import Session
 from runtime.types import ContextKind
 
 BEFORE = (ContextKind.SYS_ENTER, ContextKind.RAW_SYS_ENTER, ContextKind.KSYSCALL)
 AFTER = (ContextKind.SYS_EXIT, ContextKind.RAW_SYS_EXIT, ContextKind.KSYSCALL)
 
 
-class CallAttacher(Attacher):
+class CallAttacher(PatchedAttacher):
     """System calls of one process."""
 
     types: ClassVar[tuple[int, ...]] = (SYSCALL,)
-
-    def __init__(self, target: Target, session: Session) -> None:
-        super().__init__()
-        self.target = target
-        self.session = session
-        self._links: set[int] = set()
 
     def resolve(self, image: Image, data: SyscallData, cookie: int = 0) -> list[CallProbe]:
         """Return the places of the process where these calls are made.
@@ -76,18 +69,6 @@ class CallAttacher(Attacher):
             raise plan.refused[link]
         self.apply(plan)
         return link
-
-    def detach_by_id(self, link: int) -> int:
-        """Take a link out.
-
-        Raises:
-            AttachProblem: there is no such link (2).
-        """
-        if link not in self._links:
-            raise unknown_link(link)
-        remove(self.target, self.session.region.id, frozenset([link]))
-        self._links.discard(link)
-        return 0
 
 
 def check_program(image: Image, data: SyscallData) -> None:

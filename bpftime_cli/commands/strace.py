@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.words import Colour, Pids, Quiet, check_choices
+
+if TYPE_CHECKING:
+    from bpftime_cli.callview.view import View
+    from bpftime_cli.pipeline.config import Config
 
 EXAMPLES = """Show the system calls of a program or of processes, as strace does.
 
@@ -79,44 +83,61 @@ def strace(
     colour: Colour = "auto",
 ) -> int:
     """Show system calls."""
-    from bpftime_cli.callview.classes import chosen
-    from bpftime_cli.callview.view import View, check_results
     from bpftime_cli.console import Console, standard_output
-    from bpftime_cli.options import parse_duration
+    from bpftime_cli.pipeline.trace import Trace
+
+    config = _config(ctx)
+    return Trace(config, Console(standard_output(), colour, quiet=True, warnings=not quiet)).run()
+
+
+def _config(ctx: typer.Context) -> Config:
+    """Return the checked configuration; Typer keeps the values of all options by their parameters' names."""
     from bpftime_cli.pipeline.config import Config
     from bpftime_cli.pipeline.processes import parse_pids
-    from bpftime_cli.pipeline.trace import Trace
     from runtime.errors import UsageProblem
 
-    check_choices(colour=colour, times=times, sort=sort)
-    command = (*(words or ()), *ctx.meta.get(COMMAND_KEY, ()))
-    pids = parse_pids(tuple(pid or ()))
+    values = ctx.params
+    check_choices(**{name: values[name] for name in ("colour", "times", "sort")})
+    command = (*(values["words"] or ()), *ctx.meta.get(COMMAND_KEY, ()))
+    pids = parse_pids(tuple(values["pid"] or ()))
     if bool(command) == bool(pids):
         raise UsageProblem("give a command or -p PID", hint="bpftime strace -- ls, or bpftime strace -p 4242")
-    view = View(
-        chosen(calls),
-        lists=not counts,
-        counts=counts or both,
-        results=check_results(only_good=good, only_failed=failed),
-        slow=round(1e9 * parse_duration(slow, "--slow")),
-        most=size,
-        times="abs" if absolute else "rel" if relative else times,
-        durations=durations,
-        paths=paths,
-        sort=sort,
-    )
-    config = Config(
+    view = _view(values)
+    return Config(
         program=view.program,
         pids=pids,
         command=command,
         view=view,
-        output=output,
-        colour=colour,
-        format="json" if json else "text",
+        output=values["output"],
+        colour=values["colour"],
+        format="json" if values["json"] else "text",
         quiet=True,
         to_stderr=True,
-        follow=follow and bool(command),
+        follow=values["follow"] and bool(command),
         exit_code=True,
-        warnings=not quiet,
+        warnings=not values["quiet"],
     )
-    return Trace(config, Console(standard_output(), colour, quiet=True, warnings=not quiet)).run()
+
+
+def _view(values: dict[str, Any]) -> View:
+    """Return what is asked for of the calls.
+
+    Raises:
+        UsageProblem: a set of calls, a time or a pair of options is wrong.
+    """
+    from bpftime_cli.callview.classes import chosen
+    from bpftime_cli.callview.view import View, check_results
+    from bpftime_cli.options import parse_duration
+
+    return View(
+        chosen(values["calls"]),
+        lists=not values["counts"],
+        counts=values["counts"] or values["both"],
+        results=check_results(only_good=values["good"], only_failed=values["failed"]),
+        slow=round(1e9 * parse_duration(values["slow"], "--slow")),
+        most=values["size"],
+        times="abs" if values["absolute"] else "rel" if values["relative"] else values["times"],
+        durations=values["durations"],
+        paths=values["paths"],
+        sort=values["sort"],
+    )

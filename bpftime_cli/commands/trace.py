@@ -132,11 +132,15 @@ def trace(
     debuginfo: DebugInfo = "",
 ) -> int:
     """Compile a script and run it inside the target process."""
-    if debuginfo:
+    return _carry_out(ctx)
+
+
+def _carry_out(ctx: typer.Context) -> int:
+    if ctx.params["debuginfo"]:
         from runtime.symbols.debugfiles import look_in
 
-        look_in(debuginfo.split(":"))
-    if listing:
+        look_in(ctx.params["debuginfo"].split(":"))
+    if ctx.params["listing"]:
         return _list(ctx)
     from bpftime_cli.console import Console, standard_output
     from bpftime_cli.pipeline.trace import Trace
