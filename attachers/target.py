@@ -175,10 +175,10 @@ class Target:
     # --- what images need to know ---
 
     @property
-    def catches_faults(self) -> bool:
-        """Return whether our fault handler is installed in the process."""
+    def has_handlers(self) -> bool:
+        """Return whether handlers of ours are installed in the process: of faults, of traps at sites."""
         flags = self.memory.read(self.state + protocol.STATE.fields["flags"].offset, 4)
-        return bool(int.from_bytes(flags, "little") & protocol.STATE_FAULTS)
+        return bool(int.from_bytes(flags, "little") & (protocol.STATE_FAULTS | protocol.STATE_DETOURS))
 
     @property
     def is_sampled(self) -> bool:

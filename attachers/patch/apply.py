@@ -21,6 +21,7 @@ from runtime.errors import AttachProblem, TargetProblem
 
 WRITE_LIMIT = 512 << 10  # bytes of code in one frame
 WORDS = {
+    1: "this process may not map page 0 (see vm.mmap_min_addr)",
     16: "another kind of probe owns this place",
     22: "the plan does not fit this process",
     28: "no room for a jump or a thunk",
@@ -49,7 +50,7 @@ def apply(target: Target, plan: AttachPlan) -> None:
         for start, whole, used in plan.chunks
         for at, code in _pieces(start, whole)
     ]
-    if plan.reads_memory and may_catch_faults(target.pid):
+    if plan.reads_memory and may_catch(target.pid, signal.SIGSEGV, signal.SIGBUS):
         writes.append(Request(Op.FAULTS, struct.pack("<I", 1)))
     if plan.frames:
         _must_succeed(target, writes)
@@ -70,13 +71,12 @@ def apply(target: Target, plan: AttachPlan) -> None:
         _must_succeed(target, count_request(target, unused, -1))
 
 
-def may_catch_faults(pid: int) -> bool:
-    """Return whether our fault handler may be installed: the program has none, no thread blocks them.
+def may_catch(pid: int, *signals: int) -> bool:
+    """Return whether a handler of ours may be installed: the program has none, no thread blocks the signals.
 
-    A fault while the signal is blocked would end the process (signal(7)), so such programs are read by
-    system calls.
+    A fault while its signal is blocked would end the process (signal(7)).
     """
-    mask = 1 << signal.SIGSEGV - 1 | 1 << signal.SIGBUS - 1
+    mask = sum(1 << number - 1 for number in signals)
     try:
         statuses = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
     except OSError:
@@ -233,7 +233,7 @@ def _give_back(target: Target, session: bytes | None) -> None:
     """Return padding, code memory, the fault handler and a whole session's memory, where nobody uses them."""
     if not settle(target):
         return
-    if target.catches_faults and all(s.state == SiteState.FREE for s in target.sites):
+    if target.has_handlers and all(s.state == SiteState.FREE for s in target.sites):
         target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
     if session is not None and session in target.sessions:
         target.forget(session)
@@ -312,7 +312,7 @@ def _check_removed(target: Target, emptied: list[SiteEntry], statuses: tuple[int
 def _repack(site: SiteEntry, node: Node) -> bytes:
     """Return a site's entry with another thunk in front."""
     want = bytearray(site.want)
-    if site.kind != SiteKind.HOP2:
+    if site.kind in (SiteKind.NEAR5, SiteKind.TAIL):
         struct.pack_into("<i", want, 1, node.thunk - (site.at + 5))
     return protocol.SITE.pack(
         at=site.at,

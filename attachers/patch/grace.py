@@ -19,6 +19,7 @@ PATIENCE = 0.3  # seconds
 RAN = 20_000  # ns on a CPU that make sure of many instructions
 RAN_THUNK = 1_000_000  # ns on a CPU that make sure of the end of a program, loops included
 SLOT = 5
+PAGE = (0, 4096)  # by which calls may lead into thunks
 
 
 def settle(target: Target, patience: float = PATIENCE) -> bool:
@@ -60,7 +61,7 @@ class _Watch:
         self._pid = target.pid
         self._holes = [(h, h + SLOT) for h in holes]
         agent = target.constant("agent_base")
-        self._code = [(a.base, a.base + a.size) for a in target.arenas]
+        self._code = [PAGE, *((a.base, a.base + a.size) for a in target.arenas)]
         self._code.append((agent, agent + target.constant("agent_bytes")))
         ran = {tid: _cpu_ns(target.pid, tid) for tid in _tids(target.pid)}
         self.near_holes = {tid: ns + RAN for tid, ns in ran.items()} if holes else {}

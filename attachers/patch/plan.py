@@ -73,6 +73,10 @@ class Probe:
         return self.marker.semaphore + self.module.bias if self.marker and self.marker.semaphore else 0
 
 
+# What is written where no distance is: int3; call rax
+_FIXED = {SiteKind.TRAP: b"\xcc", SiteKind.PAGE: b"\xff\xd0"}
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One site to be written: a slot of the agent's table, the bytes before and after, the thunk."""
@@ -92,6 +96,8 @@ class Site:
             AttachProblem: the thunk is out of reach.
         """
         place = self.place
+        if place.kind in _FIXED:
+            return _FIXED[place.kind]
         target = place.hole if place.kind is SiteKind.HOP2 else self.thunk
         if place.kind is SiteKind.HOP2:
             return b"\xeb" + struct.pack("<b", target - (place.address + 2))

@@ -27,6 +27,7 @@ _WALKABLE = {
     **dict.fromkeys(MOVE_FRAME, ("mov", "rbp, rsp")),
     bytes.fromhex("f30f1efa"): ("endbr64", ""),
 }
+WIDTHS = {SiteKind.HOP2: 2, SiteKind.PAGE: 2, SiteKind.TRAP: 1}  # bytes written at a site; else a jump's
 WALK = 16  # instructions looked at from the start of a function
 
 
@@ -57,7 +58,7 @@ class Place:
     @property
     def width(self) -> int:
         """Return how many bytes are written at the site."""
-        return 2 if self.kind is SiteKind.HOP2 else 5
+        return WIDTHS.get(self.kind, JUMP)
 
 
 def _in_line(address: int) -> bool:

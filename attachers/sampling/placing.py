@@ -6,10 +6,11 @@ wants it. The thunk pushes from there what the program takes as words.
 
 from __future__ import annotations
 
+import signal
 import struct
 
 from attachers.inject.frames import Request
-from attachers.patch.apply import may_catch_faults
+from attachers.patch.apply import may_catch
 from attachers.patch.assemble import Code
 from attachers.target import Target
 from runtime.agent.protocol import SAMPLE, Op
@@ -61,7 +62,7 @@ def _place(target: Target, session: Session, image: Image, cookie: int) -> int:
     _emit(code, image, entry, cookie)
     arena.used = code.here - arena.base
     requests = [Request(Op.WRITE, struct.pack("<QII", code.base, arena.used, 0) + bytes(code.bytes))]
-    if image.uses_faults and may_catch_faults(target.pid):
+    if image.uses_faults and may_catch(target.pid, signal.SIGSEGV, signal.SIGBUS):
         requests.append(Request(Op.FAULTS, struct.pack("<I", 1)))
     target.ask(requests)
     return thunk

@@ -16,6 +16,7 @@ from attachers.patch.thunk import Moment
 from attachers.syscalls.probes import CallProbe
 from attachers.syscalls.sites import CallSite
 from attachers.syscalls.thunk import CallThunk, kind_of
+from attachers.syscalls.ways import Way, other_way
 from attachers.syscalls.windows import choose_enter, choose_exit, covered, first, pushed_between
 from runtime.agent.protocol import ThunkKind
 from runtime.errors import AttachProblem
@@ -44,7 +45,12 @@ class NoHoles(Holes):
 
 @dataclass
 class CallPlanner(Planner):
-    """Plans of system call probes for one process and one session."""
+    """Plans of system call probes for one process and one session.
+
+    `way`: what to do where there is no room for a jump.
+    """
+
+    way: Way = Way.JUMP
 
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         del module
@@ -56,12 +62,12 @@ class CallPlanner(Planner):
         assert site is not None
         try:
             self._check(site)
-            place = self._place(site, probe.module, choose_exit if probe.leaves else choose_enter)
+            place = self._place(probe)
             found = [self._spot(probe, place)]
             if probe.leaves and site.trail.number < 0:
                 pushed_between(site.trail, place)
-                before = self._place(site, probe.module, choose_enter)
-                found.insert(0, self._spot(replace(probe, leaves=False), before, is_note=True))
+                noted = replace(probe, leaves=False)
+                found.insert(0, self._spot(noted, self._place(noted), is_note=True))
         except AttachProblem as problem:
             return problem
         finally:
@@ -88,7 +94,20 @@ class CallPlanner(Planner):
                 hint="end the other tracer first",
             )
 
-    def _place(self, site: CallSite, module: Module, choose: Choose) -> Place:
+    def _place(self, probe: CallProbe) -> Place:
+        """Choose; where there is no room for a jump, by another way if one is wanted."""
+        site = probe.site
+        assert site is not None
+        if self.way is Way.PAGE_ALWAYS:
+            return other_way(self.target.pid, site, self.way, leaves=probe.leaves)
+        try:
+            return self._by_jump(site, probe.module, choose_exit if probe.leaves else choose_enter)
+        except AttachProblem as problem:
+            if problem.errno != NO_ROOM or self.way is Way.JUMP:
+                raise
+            return other_way(self.target.pid, site, self.way, leaves=probe.leaves)
+
+    def _by_jump(self, site: CallSite, module: Module, choose: Choose) -> Place:
         """Choose; where there is no room, look for padding inside the neighbouring functions and retry."""
         try:
             return choose(site, NoHoles())

@@ -55,7 +55,7 @@ def _itself(site: CallSite, holes: Holes) -> Place:
     call = Instruction(trail.address, SYSCALL, "syscall", "")
     place = None if trail.number in NOT_MOVED else fitting(call, holes, wide=False)
     if place is None:
-        raise _no_room(site, "before")
+        raise no_room(site, "before")
     return place
 
 
@@ -119,7 +119,7 @@ def _moved(site: CallSite, holes: Holes) -> Place:
     """Return the place before the call, with the call among what moves into the thunk."""
     trail = site.trail
     if trail.number in NOT_MOVED or (trail.number < 0 and trail.before):
-        raise _no_room(site, "behind")
+        raise no_room(site, "behind")
     place = choose_enter(site, holes)
     if is_moved(place):
         return replace(place, is_late=True)
@@ -161,7 +161,8 @@ def first(trail: Trail) -> int:
     return trail.before[0].address if trail.before else trail.address
 
 
-def _no_room(site: CallSite, side: str) -> AttachProblem:
+def no_room(site: CallSite, side: str) -> AttachProblem:
+    """Return the error for a call that has no place before or behind it."""
     where = site.name or "a function without a name"
     return AttachProblem(
         f"no room for a jump {side} the system call at {site.trail.address:#x} in {where}", errno=28

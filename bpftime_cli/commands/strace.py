@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
-from bpftime_cli.commands.words import Colour, Pids, Quiet, check_choices
+from bpftime_cli.commands.words import Colour, Pids, Quiet, Ways, check_choices
 
 if TYPE_CHECKING:
     from bpftime_cli.callview.view import View
@@ -77,6 +77,7 @@ def strace(
     failed: Failed = False,
     slow: Slow = "",
     sort: Sort = "time",
+    ways: Ways = "jump",
     output: Output = "",
     json: Json = False,
     quiet: Quiet = False,
@@ -97,7 +98,7 @@ def _config(ctx: typer.Context) -> Config:
     from runtime.errors import UsageProblem
 
     values = ctx.params
-    check_choices(**{name: values[name] for name in ("colour", "times", "sort")})
+    check_choices(**{name: values[name] for name in ("colour", "times", "sort", "ways")})
     command = (*(values["words"] or ()), *ctx.meta.get(COMMAND_KEY, ()))
     pids = parse_pids(tuple(values["pid"] or ()))
     if bool(command) == bool(pids):
@@ -115,6 +116,7 @@ def _config(ctx: typer.Context) -> Config:
         to_stderr=True,
         follow=values["follow"] and bool(command),
         exit_code=True,
+        ways=values["ways"],
         warnings=not values["quiet"],
     )
 

@@ -60,6 +60,7 @@ from bpftime_cli.commands.words import (
     NoWarnings,
     Pids,
     Quiet,
+    Ways,
     check_choices,
 )
 from bpftime_cli.options import check_pattern, parse_duration, parse_fail_on
@@ -117,6 +118,7 @@ def trace(
     colour: Colour = "auto",
     return_swap: ReturnSwap = False,
     calls: Calls = "",
+    ways: Ways = "jump",
     summary: Summary = False,
     name: Name = "",
     probe_filter: ProbeFilter = "",
@@ -178,7 +180,7 @@ def _print_formatted(config: Config, console: Console) -> int:
     return 0
 
 
-CHECKED = ("form", "buffering", "inject", "backend", "colour", "mode")
+CHECKED = ("form", "buffering", "inject", "backend", "ways", "colour", "mode")
 MODES = {"fmt": "format", "test": "test", "bench": "bench"}  # options that are short for a mode
 AS_GIVEN = (
     "output",
@@ -201,6 +203,7 @@ AS_GIVEN = (
     "name",
     "follow",
     "pending",
+    "ways",
 )  # options that are fields of the configuration under the same name
 
 

@@ -48,6 +48,14 @@ Backend = Annotated[
         help="How functions are probed: inline, frida, or auto, Frida where a named one has no room.",
     ),
 ]
+Ways = Annotated[
+    str,
+    typer.Option(
+        "--syscalls",
+        metavar="WAY",
+        help="System calls without room for a jump: jump (not seen), trap, or page0, a call into page 0.",
+    ),
+]
 Command = Annotated[
     str, typer.Option("-c", metavar="CMD", help="Launch a command (no shell).", show_default=False)
 ]
@@ -72,6 +80,7 @@ CHOICES = {
     "buffering": ("-B", ("line", "full", "none"), "Invalid buffering mode"),
     "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
+    "ways": ("--syscalls", ("jump", "trap", "page0", "page0-always"), "Invalid way"),
     "times": ("--time", ("rel", "abs", "none"), "Invalid kind of times"),
     "sort": ("--sort", ("time", "calls", "errors", "p99", "name"), "Invalid order"),
     "mode": ("--mode", ("trace", "codegen", "test", "bench", "format"), "Invalid mode"),

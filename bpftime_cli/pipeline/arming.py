@@ -11,6 +11,7 @@ from attachers.base import UPROBE, UPROBE_OVERRIDE, URETPROBE
 from attachers.interceptor.plan import InterceptorPlan
 from attachers.patch.explain import explain
 from attachers.patch.plan import AttachPlan, Probe
+from attachers.syscalls.ways import Way
 from attachers.uprobe import Hook
 from attachers.usdt import MarkerText, too_many_arguments
 from attachers.usdt import resolve as resolve_markers
@@ -54,10 +55,10 @@ class Arming:
 
     def _calls(self) -> Calls:
         if self.config.view is None:
-            return Calls(self.console, self.names, self.script, self.programs)
+            return Calls(self.console, self.names, self.script, self.programs, Way(self.config.ways))
         from bpftime_cli.pipeline.viewcalls import ViewCalls  # lazy: only for the view
 
-        calls = ViewCalls(self.console, self.names, self.script, self.programs)
+        calls = ViewCalls(self.console, self.names, self.script, self.programs, Way(self.config.ways))
         calls.view = self.config.view
         return calls
 

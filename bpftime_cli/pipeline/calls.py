@@ -10,6 +10,7 @@ from attachers.patch.plan import AttachPlan
 from attachers.syscalls.planner import CallPlanner
 from attachers.syscalls.probes import CallHook, CallProbe, places
 from attachers.syscalls.standing import carry_out
+from attachers.syscalls.ways import Way
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
@@ -26,12 +27,16 @@ EXITS = (ContextKind.SYS_EXIT, ContextKind.RAW_SYS_EXIT)
 
 @dataclass
 class Calls:
-    """The probes of system calls of one trace; `told`: what was left out and has been said."""
+    """The probes of system calls of one trace.
+
+    `way`: what to do without room for a jump. `told`: what was left out and has been said.
+    """
 
     console: Console
     names: Names
     script: Script
     programs: Programs
+    way: Way = Way.JUMP
     told: set[str] = field(default_factory=set)
 
     def count(self) -> int:
@@ -47,7 +52,7 @@ class Calls:
         if not found:
             return None
         numbered = [replace(probe, link=link) for link, probe in enumerate(found, 1)]
-        return CallPlanner(traced.target, session, tick=traced.attacher.tick).plan(numbered)
+        return CallPlanner(traced.target, session, tick=traced.attacher.tick, way=self.way).plan(numbered)
 
     @staticmethod
     def apply(traced: Traced, plan: AttachPlan) -> None:

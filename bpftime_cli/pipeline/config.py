@@ -16,7 +16,7 @@ class Config:
     """One trace. `mode`: trace, test, bench or format. Times in seconds.
 
     `view`: of system calls, instead of a program of the user. `to_stderr`: data goes there, as strace's does.
-    `command` is the launched program's argv, empty for none.
+    `ways`: how system calls without room for a jump are probed. `command` is the launched argv, empty for none.
     """
 
     program: str = ""
@@ -43,6 +43,7 @@ class Config:
     inject: str = "ptrace"
     backend: str = "auto"
     return_swap: bool = False
+    ways: str = "jump"
     follow: bool | None = None
     pending: bool | None = None
     wait_dlopen: int = 100

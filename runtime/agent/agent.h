@@ -70,6 +70,14 @@ u64 serve_frames(const u8 *in, u64 bytes, u8 *out, u64 room, int *go);
 // site.c
 int sites_apply(const struct range *ranges, u32 n_ranges, struct site *sites, u32 n_sites, s32 *status);
 int sites_remove(const struct range *ranges, u32 n_ranges, const u32 *index, u32 n, s32 *status);
+// detour.c: let threads that arrive at a site of such a kind go on in its thunk; from `detour_end` on, at the site.
+s32 detour_add(const struct site *site);
+void detour_end(const struct site *site);
+void detours_close(void); // no site is left, and no thread on its way
+static inline int is_detour(const struct site *site)
+{
+	return site->kind == SITE_TRAP || site->kind == SITE_PAGE;
+}
 int cores_sync(void); // serialise every core that runs this process: 0, or -errno where the kernel cannot
 // fault.c: install (1) or remove (0) the handler for guarded loads. Returns 0 or -errno.
 int fault_handler(int on);

@@ -194,6 +194,7 @@ SAMPLE = Layout(  # every: ns of CPU time between two, 0 where another event tel
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
 
 STATE_FAULTS = 2  # of the state's flags: the fault handler is installed
+STATE_DETOURS = 8  # of the state's flags: there are sites without a jump
 STATE_SAMPLES = 4  # of the state's flags: some program runs now and then
 REGION_DESK = 1024  # where threads of targets announce what they are about to do: 48 entries
 DESK_PLACES = 48
@@ -239,6 +240,8 @@ class SiteKind(IntEnum):
     HOP2 = 2
     TAIL = 3
     FRIDA = 4  # hooked by Frida's Interceptor; the entry says so to every other tracer
+    TRAP = 5  # one byte, int3; see detour.c
+    PAGE = 6  # a system call as a call into page 0; see detour.c
 
 
 class ThunkKind(IntEnum):
@@ -308,6 +311,7 @@ CONSTANTS = {
     "MAIL_BYTES": MAIL_BYTES,
     "STATE_FAULTS": STATE_FAULTS,
     "STATE_SAMPLES": STATE_SAMPLES,
+    "STATE_DETOURS": STATE_DETOURS,
     "REGION_DESK": REGION_DESK,
     "DESK_PLACES": DESK_PLACES,
     "STATE_HOOKS": STATE_HOOKS,

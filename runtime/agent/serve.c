@@ -360,6 +360,8 @@ static s32 do_faults(struct bytes *in)
 		agent.state->flags |= STATE_FAULTS;
 	else
 		agent.state->flags &= ~(u32)STATE_FAULTS;
+	if (!*on)
+		detours_close();
 	return fault_handler((int)*on);
 }
 

@@ -80,7 +80,7 @@ static s32 check_site(const struct range *ranges, u32 n_ranges, const struct sit
 {
 	const struct site *old;
 
-	if (site->index >= MAX_SITES || site->width < 2 || site->width > 8)
+	if (site->index >= MAX_SITES || site->width < 1 || site->width > 8)
 		return -E_INVAL;
 	if (!in_ranges(ranges, n_ranges, site->at, 8) || (site->hole && !in_ranges(ranges, n_ranges, site->hole, 5)))
 		return -E_INVAL;
@@ -89,7 +89,7 @@ static s32 check_site(const struct range *ranges, u32 n_ranges, const struct sit
 		return -E_BUSY;
 	if (!same_bytes((void *)site->at, old->state == SITE_ARMED ? old->want : site->live, site->width))
 		return -E_STALE;
-	return 0;
+	return is_detour(site) ? detour_add(site) : 0;
 }
 
 static int is_jump(u64 at)
@@ -137,7 +137,13 @@ static void write_holes(const struct site *sites, u32 n, const s32 *status)
 	hole_step(sites, n, status, 2);
 }
 
-// Rewrite the first bytes of every accepted site: two of a hop, five of a jump. `bytes` picks want or live.
+// Whether a site is written by one store.
+static int is_short(const struct site *site)
+{
+	return site->kind == SITE_HOP2 || is_detour(site);
+}
+
+// Rewrite the first bytes of every accepted site: one of a trap, two of a hop or a call, five of a jump. `bytes` picks want or live.
 static void write_sites(struct site *sites, u32 n, const s32 *status, int arm)
 {
 	u32 jumps = 0;
@@ -145,7 +151,9 @@ static void write_sites(struct site *sites, u32 n, const s32 *status, int arm)
 	for (u32 i = 0; i < n; i++) {
 		if (status[i])
 			continue;
-		if (sites[i].kind == SITE_HOP2) {
+		if (sites[i].kind == SITE_TRAP) {
+			__atomic_store_n((u8 *)sites[i].at, *(arm ? sites[i].want : sites[i].live), __ATOMIC_RELEASE);
+		} else if (is_short(&sites[i])) {
 			store2(sites[i].at, arm ? sites[i].want : sites[i].live);
 		} else {
 			store_gate(sites[i].at);
@@ -156,11 +164,11 @@ static void write_sites(struct site *sites, u32 n, const s32 *status, int arm)
 	if (!jumps)
 		return;
 	for (u32 i = 0; i < n; i++)
-		if (!status[i] && sites[i].kind != SITE_HOP2)
+		if (!status[i] && !is_short(&sites[i]))
 			store_tail(sites[i].at, arm ? sites[i].want : sites[i].live);
 	cores_sync();
 	for (u32 i = 0; i < n; i++)
-		if (!status[i] && sites[i].kind != SITE_HOP2)
+		if (!status[i] && !is_short(&sites[i]))
 			store2(sites[i].at, arm ? sites[i].want : sites[i].live);
 	cores_sync();
 }
@@ -227,8 +235,11 @@ int sites_remove(const struct range *ranges, u32 n_ranges, const u32 *index, u32
 		}
 		write_sites(batch, count, status + done, 0);
 		for (u32 i = 0; i < count; i++)
-			if (!status[done + i])
+			if (!status[done + i]) {
 				site_table()[index[done + i]].state = SITE_REMOVED;
+				if (is_detour(&batch[i]))
+					detour_end(&batch[i]);
+			}
 	}
 	lock_ranges(ranges, n_ranges);
 	return 0;
