@@ -17,7 +17,7 @@ from attachers.syscalls.probes import CallProbe
 from attachers.syscalls.sites import CallSite
 from attachers.syscalls.thunk import CallThunk, kind_of
 from attachers.syscalls.ways import Way, other_way
-from attachers.syscalls.windows import choose_enter, choose_exit, covered, first, pushed_between
+from attachers.syscalls.windows import choose_enter, choose_exit, covered, pushed_between
 from runtime.agent.protocol import ThunkKind
 from runtime.errors import AttachProblem
 from runtime.symbols.modules import Module
@@ -86,8 +86,7 @@ class CallPlanner(Planner):
         Raises:
             AttachProblem: somebody has changed the code (116).
         """
-        code = covered(site.trail)
-        if self.target.code_at(first(site.trail), len(code)) != code:
+        if any(self.target.code_at(at, len(code)) != code for at, code in covered(site.trail)):
             raise AttachProblem(
                 f"the code around the system call in {site.name} is not what its file says",
                 errno=116,

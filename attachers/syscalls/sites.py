@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from attachers.patch.displace import Instruction
+from attachers.patch.function import Function
+from attachers.syscalls.caller import behind_return
 from attachers.syscalls.constants import numbers_in
-from attachers.syscalls.scan import calls_in
+from attachers.syscalls.scan import Bounds, calls_in
 from attachers.syscalls.trail import Trail, trail_of
 from runtime.jit import cache as files
 from runtime.symbols.elf import ElfFile
@@ -73,12 +75,22 @@ def call_sites(elf: ElfFile) -> tuple[CallSite, ...]:
 def _look(elf: ElfFile) -> list[CallSite]:
     found = []
     numbers: dict[int, dict[int, int]] = {}
-    for function, address in calls_in(elf):
+    bounds = Bounds(elf)
+    for function, address in calls_in(elf, bounds):
         known = numbers.setdefault(function.start, {}) or numbers_in(function)
         numbers[function.start] = known
         trail = trail_of(function, address, known.get(address, -1))
+        if trail.number < 0 and _ends_at_once(trail, function):
+            trail = replace(trail, behind=trail.behind + behind_return(elf, bounds, address))
         found.append(CallSite(trail, function.start, function.end, function.padding, function.name))
     return found
+
+
+def _ends_at_once(trail: Trail, function: Function) -> bool:
+    """Return whether a `ret` follows the call, and nothing that a jump could take beside it."""
+    if len(trail.behind) != 1 or not trail.behind[0].is_return:
+        return False
+    return trail.behind[0].end != function.end or not function.padding
 
 
 @cache

@@ -117,7 +117,7 @@ class CallThunk:
         table = skip = 0
         if self.probe.trail.number < 0:
             table = self._ask_number(stack)
-            if self.probe.tests is not None:
+            if self.probe.tests is not None or self.probe.trail.goes_on:
                 code.raw(TEST_R11 + JS + bytes(4))
                 skip = len(code.bytes)
         depth = stack.depth

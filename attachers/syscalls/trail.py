@@ -26,7 +26,7 @@ class Trail:
     """One `syscall` at `address`; `number` -1 is not known.
 
     `before`: what leads to it, in order; whoever reaches it has passed all of these. `behind`: what follows,
-    in order, all of it whenever the first was reached.
+    in order, all of it whenever the first was reached; a `ret` among it leads to the only caller.
     `is_shared`: other code jumps to the instruction behind.
     """
 
@@ -35,6 +35,11 @@ class Trail:
     before: tuple[Instruction, ...]
     behind: tuple[Instruction, ...]
     is_shared: bool
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether `behind` goes on in the function's only caller: also reached without the call."""
+        return any(i.is_return for i in self.behind[:-1])
 
     @property
     def end(self) -> int:
@@ -56,7 +61,7 @@ class Trail:
 def trail_of(function: Function, address: int, number: int) -> Trail:
     """Return what surrounds the `syscall` at an address of a function; `number` of its call, or -1."""
     index = next(i for i, one in enumerate(function.instructions) if one.address == address)
-    behind = _behind(function, index)
+    behind = run_behind(function, index)
     return Trail(
         address,
         number,
@@ -87,7 +92,8 @@ def _targets(function: Function, index: int, *, loops_matter: bool) -> frozenset
     return frozenset(i.target for i in early if i.target is not None and i.base != "call")
 
 
-def _behind(function: Function, index: int) -> tuple[Instruction, ...]:
+def run_behind(function: Function, index: int) -> tuple[Instruction, ...]:
+    """Return what follows an instruction of a function, up to the first that branches or is branched to."""
     run: list[Instruction] = []
     for instruction in function.instructions[index + 1 : index + 1 + BEHIND]:
         if run and instruction.address in function.targets:

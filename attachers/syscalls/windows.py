@@ -8,10 +8,12 @@ the call itself moves into the thunk, unless somebody asks where it is made.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from attachers.patch.assemble import JUMP
-from attachers.patch.displace import Instruction
+from attachers.patch.displace import Instruction, can_displace
 from attachers.patch.holes import Holes
 from attachers.patch.site import Place, fitting
 from attachers.syscalls.scan import SYSCALL
@@ -22,6 +24,7 @@ from runtime.errors import AttachProblem
 from runtime.jit.disasm import registers
 
 # clone, fork, vfork, clone3: two come back from these. rt_sigreturn: it looks at the stack.
+_MOVES = re.compile(r"(add|sub) rsp, (0x[0-9a-f]+|\d+)")
 NOT_MOVED = frozenset((56, 57, 58, 435, 15))
 
 
@@ -91,14 +94,29 @@ def _behind(site: CallSite, holes: Holes) -> Place | None:
     run: list[Instruction] = []
     for instruction in site.trail.behind:
         run.append(instruction)
-        if instruction.is_return or "rax" in registers(instruction.data)[1]:
+        if not instruction.is_return and "rax" in registers(instruction.data)[1]:
             break
     for wide in (True, False):
         for instruction in run:
             place = None if instruction.is_return else fitting(instruction, holes, wide=wide)
             if place:
                 return place
-    return _at_return(site, run[-1], holes) if run and run[-1].is_return else None
+    if run and run[-1].is_return:
+        return _at_return(site, run[-1], holes)
+    return _several_behind(run, holes)
+
+
+def _several_behind(run: list[Instruction], holes: Holes) -> Place | None:
+    """Return several instructions as a place: a thread that is in the call comes back to the first."""
+    rest = tuple(run[1 + max((n for n, one in enumerate(run) if one.is_return), default=-1) :])
+    if not rest or rest[0].address in holes.barred or rest[0].address % 64 == 63:
+        return None
+    while rest and not can_displace(rest[-1]):
+        rest = rest[:-1]
+    used = next((n for n in range(1, len(rest) + 1) if rest[n - 1].end - rest[0].address >= JUMP), 0)
+    if not used or not all(can_displace(one) and one.base != "call" for one in rest[:used]):
+        return None
+    return Place(SiteKind.NEAR5, rest[0].address, 0, rest[:used])
 
 
 def _at_return(site: CallSite, ret: Instruction, holes: Holes) -> Place | None:
@@ -145,20 +163,28 @@ def pushed_between(trail: Trail, place: Place) -> int:
         if instruction.address == place.address:
             return low
         if "rsp" in registers(instruction.data)[1]:
-            if instruction.base not in ("push", "pop"):
+            moved = _lowers(instruction)
+            if not moved:
                 break
-            low += 8 if instruction.base == "push" else -8
+            low += moved
     raise AttachProblem(f"the stack behind the system call at {trail.address:#x} is not known", errno=95)
 
 
-def covered(trail: Trail) -> bytes:
-    """Return the code around a call that the choice depends on; it begins at `first`."""
-    return b"".join(i.data for i in trail.before) + SYSCALL + b"".join(i.data for i in trail.behind)
+def _lowers(instruction: Instruction) -> int:
+    """Return by how much an instruction lowers the stack pointer, 0 where that is not known."""
+    if instruction.base in ("pop", "ret"):
+        return 0 if instruction.operands and instruction.is_return else -8
+    if instruction.base == "push":
+        return 8
+    found = _MOVES.fullmatch(f"{instruction.base} {instruction.operands}")
+    return (1 if found[1] == "sub" else -1) * int(found[2], 0) if found else 0
 
 
-def first(trail: Trail) -> int:
-    """Return where `covered` begins."""
-    return trail.before[0].address if trail.before else trail.address
+def covered(trail: Trail) -> Iterator[tuple[int, bytes]]:
+    """Yield the code around a call that the choice depends on: address and bytes of each piece."""
+    yield from ((i.address, i.data) for i in trail.before)
+    yield trail.address, SYSCALL
+    yield from ((i.address, i.data) for i in trail.behind)
 
 
 def no_room(site: CallSite, side: str) -> AttachProblem:

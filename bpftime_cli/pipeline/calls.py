@@ -22,6 +22,8 @@ from runtime.syscalls.table import NUMBERS, name_of
 from runtime.types import ContextKind
 
 PROVIDERS = ("tracepoint", "rawtracepoint")
+NO_ROOM = 28  # ENOSPC
+OTHER_WAYS = "--syscalls trap, or page0 as root, shows it there too"
 EXITS = (ContextKind.SYS_EXIT, ContextKind.RAW_SYS_EXIT)
 
 
@@ -63,17 +65,19 @@ class Calls:
         """Tell, once each, of places that cannot be probed: calls made there are not seen."""
         probes = {p.link: p for p in plan.probes}
         lost: Counter[str] = Counter()
+        hints: dict[str, str] = {}
         for link, problem in plan.refused.items():
             probe = probes[link]
             assert isinstance(probe, CallProbe)
             number = probe.trail.number
             side = "end" if probe.leaves else "beginning"
             call = name_of(number) if number >= 0 else "a call of any number"
-            lost[f"{probe.module.path}: the {side} of {call} is not seen where {problem}"] += 1
-        for text in lost:
-            if text not in self.told:
-                self.told.add(text)
-                self.console.warn([Problem(text)])
+            text = f"{probe.module.path}: the {side} of {call} is not seen where {problem}"
+            lost[text] += 1
+            hints[text] = OTHER_WAYS if problem.errno == NO_ROOM else problem.hint
+        for text in lost.keys() - self.told:
+            self.told.add(text)
+            self.console.warn([Problem(text, hint=hints[text])])
 
     # --- what to run where
 

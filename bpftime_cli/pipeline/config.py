@@ -16,7 +16,8 @@ class Config:
     """One trace. `mode`: trace, test, bench or format. Times in seconds.
 
     `view`: of system calls, instead of a program of the user. `to_stderr`: data goes there, as strace's does.
-    `ways`: how system calls without room for a jump are probed. `command` is the launched argv, empty for none.
+    `ways`: how system calls without room for a jump are probed.
+    `command` is the argv to launch, empty for none.
     """
 
     program: str = ""

@@ -82,6 +82,11 @@ class FunctionRanges:
                 found.add(end)
         return sorted(found)
 
+    def end_before(self, address: int) -> int:
+        """Return where the last unwind entry that begins before an address ends, 0 none."""
+        index = bisect_left(self._keys, address) - 1
+        return self._starts[index][0] + self._length(self._starts[index][1]) if index >= 0 else 0
+
     def next_start(self, address: int) -> int:
         """Return the first function start at or behind an address, 0 none."""
         index = bisect_left(self._keys, address)
