@@ -118,7 +118,7 @@ def watch_execs(target: Target, session: Session) -> None:
 
 def is_hook(link: int) -> bool:
     """Return whether a link is one of ours and none of the user's."""
-    return link == HOOK_LINK
+    return link >= HOOK_LINK
 
 
 def _loader(target: Target) -> tuple[Module, Symbol] | None:
@@ -171,13 +171,14 @@ def _place(target: Target, session: Session, wanted: list[tuple[Module, Symbol, 
             session.region.id,
         )
         for module, function, image in wanted
-        if not _is_placed(target, session.region.id, module.bias + function.value, function.size or 1)
+        if not is_placed(target, session.region.id, module.bias + function.value, function.size or 1)
     ]
     if probes:
         attacher.apply(attacher.plan(probes))
 
 
-def _is_placed(target: Target, session: bytes, start: int, size: int) -> bool:
+def is_placed(target: Target, session: bytes, start: int, size: int) -> bool:
+    """Return whether a function has a probe of our own."""
     return any(
         node.session == session and is_hook(node.link)
         for site in target.sites

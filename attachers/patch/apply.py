@@ -200,7 +200,7 @@ def _edits(target: Target, session: bytes | None, links: frozenset[int] | None) 
             owners[node in kept].append((node.session, node.link, node.semaphore))
         if len(kept) == len(nodes):
             continue
-        edits.count += sum(n.link != HOOK_LINK for n in nodes if n not in kept)
+        edits.count += sum(n.link < HOOK_LINK for n in nodes if n not in kept)
         if is_hooked(site):
             hooked.append(site)
             continue

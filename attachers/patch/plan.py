@@ -22,7 +22,7 @@ from runtime.symbols.notes import Marker
 if TYPE_CHECKING:
     from attachers.patch.spot import Spot
 
-HOOK_LINK = 0xFFFF0001  # link of our own probes (`attachers/hooks.py`): behind all of the user's
+HOOK_LINK = 0xFFFF0001  # first link of our own probes (`attachers/hooks.py`): behind all of the user's
 EXIT = 1  # flag of a site: its thunks run the displaced instructions before their programs
 DECIDES = 2  # flag of a site: one of its thunks may decide that the function does not run
 

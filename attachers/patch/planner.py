@@ -109,8 +109,8 @@ class Planner:
     def _choose_in(self, module: Module, probes: list[Probe]) -> list[Outcome]:
         """Return the places of the probes of one module: as they were chosen before, or chosen now."""
         sites = [s for s in self.target.sites if s.state != SiteState.FREE and module.contains(s.at)]
-        ours = all(p.link == HOOK_LINK for p in probes)
-        in_use = not ours and any(s.link != HOOK_LINK for s in sites)
+        ours = all(p.link >= HOOK_LINK for p in probes)
+        in_use = not ours and any(s.link < HOOK_LINK for s in sites)
         # Our own hooks are the same in every process of a program, so choices beside them are kept as well.
         beside = (
             ()

@@ -39,6 +39,9 @@ class Follower:
         for knock in self._all.desk.look():
             if knock.reason == KnockReason.EXEC:
                 self._try(knock, self._follow_exec)
+            elif knock.reason == KnockReason.CUDA:
+                self._try(knock, self._serve_cuda)
+                self._all.desk.answer(knock)
             else:
                 self._try(knock, self._serve)
                 self._all.desk.answer(knock)
@@ -62,6 +65,13 @@ class Follower:
             traced = self._known(pid)
             if traced is not None:
                 traced.unloading = True
+
+    def _serve_cuda(self, knock: Knock) -> None:
+        """Tell a thread that is about to call the CUDA driver what to do instead."""
+        pid, tid = outside(knock)
+        traced = self._known(pid) if pid else None
+        if traced is not None:
+            self._all.serve_cuda(traced, knock, tid)
 
     def _is_wanted(self, pid: int) -> bool:
         return self._all.config.follows or self._known(pid) is not None
@@ -224,7 +234,7 @@ def _probed(target: Target, session: bytes) -> set[int]:
     found = set()
     for site in target.sites:
         module = target.module_of(site.at) if site.state == SiteState.ARMED else None
-        if module and any(n.session == session and n.link != HOOK_LINK for n in chain(target, site)):
+        if module and any(n.session == session and n.link < HOOK_LINK for n in chain(target, site)):
             found.add(module.start)
     return found
 

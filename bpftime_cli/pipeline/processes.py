@@ -72,6 +72,7 @@ class Processes:
         self._doorbell = Doorbell(session.region)
         self.desk = Desk(session.region)
         self.arm: Callable[[Traced], int] = lambda _: 0
+        self.serve_cuda: Callable[[Traced, Knock, int], None] = lambda *_: None
         self.follower = Follower(self)
         self.watcher = Watcher(self)
 

@@ -84,5 +84,11 @@ int fault_handler(int on);
 // sample.c: run a program now and then; returns the signal that does it, or -errno. Stop those of a session, or all.
 s64 sample_start(const struct sample_request *want);
 void sample_stop(const u8 *session);
+// desk.c: say something to the tracer and wait until it says go on. A place is given back by desk_leave.
+struct knock *desk_knock(struct region *region, u32 reason, u64 argument, u32 limit_ms);
+void desk_announce(struct region *region, struct knock *place, u32 reason);
+int desk_wait(struct region *region, struct knock *place, u32 limit_ms);
+void desk_leave(struct knock *place);
+u32 desk_patience(const struct region *region, u32 limit_ms, u32 state);
 // clock.c: find __vdso_clock_gettime below the vDSO at `ehdr` (0: look it up nowhere).
 void clock_init(u64 ehdr);

@@ -35,7 +35,7 @@ static struct knock *take_place(struct region *region)
 }
 
 // Whether waiting is of use, and how long in all. A tracer in another pid namespace cannot be asked for.
-static u32 patience(const struct region *region, u32 limit_ms, u32 state)
+u32 desk_patience(const struct region *region, u32 limit_ms, u32 state)
 {
 	s64 err;
 
@@ -50,7 +50,7 @@ static u32 patience(const struct region *region, u32 limit_ms, u32 state)
 }
 
 // Wait for GO. Returns 1, or 0 when nobody came: the place is then left for the tracer to free.
-static int wait_go(struct region *region, struct knock *place, u32 limit_ms)
+int desk_wait(struct region *region, struct knock *place, u32 limit_ms)
 {
 	s64 slice[2] = { 0, SLICE_NS };
 
@@ -59,7 +59,7 @@ static int wait_go(struct region *region, struct knock *place, u32 limit_ms)
 
 		if (state == KNOCK_GO)
 			return 1;
-		if (waited >= patience(region, limit_ms, state)) {
+		if (waited >= desk_patience(region, limit_ms, state)) {
 			if (!__atomic_compare_exchange_n(&place->state, &state, KNOCK_LATE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 				continue;
 			if (waited >= EXEC_MS) // somebody else bears its number: nobody is to wait again
@@ -71,7 +71,7 @@ static int wait_go(struct region *region, struct knock *place, u32 limit_ms)
 	}
 }
 
-static void announce(struct region *region, struct knock *place, u32 reason)
+void desk_announce(struct region *region, struct knock *place, u32 reason)
 {
 	place->reason = reason;
 	__atomic_store_n(&place->state, KNOCK_WAITING, __ATOMIC_RELEASE);
@@ -80,12 +80,12 @@ static void announce(struct region *region, struct knock *place, u32 reason)
 }
 
 // Say it and wait. Returns the place, still ours, or 0 when nobody came.
-static struct knock *knock(struct region *region, u32 reason, u64 argument, u32 limit_ms)
+struct knock *desk_knock(struct region *region, u32 reason, u64 argument, u32 limit_ms)
 {
 	s64 slice[2] = { 0, SLICE_NS / 10 };
 	struct knock *place = take_place(region);
 
-	for (u32 waited = 0; !place && waited < patience(region, limit_ms, KNOCK_WAITING); waited += SLICE_MS / 10) {
+	for (u32 waited = 0; !place && waited < desk_patience(region, limit_ms, KNOCK_WAITING); waited += SLICE_MS / 10) {
 		u32 never = 0;
 
 		sys(SYS_FUTEX, &never, FUTEX_WAIT, 0, slice); // all are taken
@@ -98,11 +98,11 @@ static struct knock *knock(struct region *region, u32 reason, u64 argument, u32 
 	place->ns_tid = (u32)sys(SYS_GETTID);
 	place->ns_inode = hooks()->ns_inode;
 	place->argument = argument;
-	announce(region, place, reason);
-	return wait_go(region, place, limit_ms) ? place : 0;
+	desk_announce(region, place, reason);
+	return desk_wait(region, place, limit_ms) ? place : 0;
 }
 
-static void leave(struct knock *place)
+void desk_leave(struct knock *place)
 {
 	if (place)
 		__atomic_store_n(&place->state, KNOCK_FREE, __ATOMIC_RELEASE);
@@ -131,7 +131,7 @@ HELPER s64 on_load(struct region *region)
 	}
 	if (adding || (deleting && !hooks()->watches))
 		return 0;
-	leave(knock(region, deleting ? KNOCK_UNLOADING : KNOCK_LOADED, 0, hooks()->started ? hooks()->wait_ms : PATIENCE_MS));
+	desk_leave(desk_knock(region, deleting ? KNOCK_UNLOADING : KNOCK_LOADED, 0, hooks()->started ? hooks()->wait_ms : PATIENCE_MS));
 	hooks()->started = 1;
 	return 0;
 }
@@ -156,7 +156,7 @@ HELPER s64 on_exec(struct region *region, const u64 *args, u64 which)
 
 	if (which == 0 && sys(SYS_ACCESS, args[0], MAY_EXECUTE))
 		return 0;
-	place = knock(region, KNOCK_EXEC, which == 0 ? args[0] : 0, EXEC_MS);
+	place = desk_knock(region, KNOCK_EXEC, which == 0 ? args[0] : 0, EXEC_MS);
 	if (!place)
 		return 0;
 	if (which == 0)
@@ -165,8 +165,8 @@ HELPER s64 on_exec(struct region *region, const u64 *args, u64 which)
 		exec_call_at(args[0], args[1], args[2], args[3], args[4]);
 	else
 		exec_call_at(args[0], (u64)"", args[1], args[2], EMPTY_PATH);
-	announce(region, place, KNOCK_EXEC_FAILED);
-	if (wait_go(region, place, EXEC_MS))
-		leave(place);
+	desk_announce(region, place, KNOCK_EXEC_FAILED);
+	if (desk_wait(region, place, EXEC_MS))
+		desk_leave(place);
 	return 0;
 }

@@ -23,7 +23,12 @@ typedef long long s64;
 #define STATE_HOOKS 0xd80
 #define STATE_ARENAS 0x80
 #define STATE_REGIONS 0x480
+#define STATE_CUDA 0xdc0
 #define STATE_SITES 0x1000
+#define CUDA_CALLS 0x10
+#define CUDA_MAIN 0x1
+#define CUDA_MUST 0x2
+#define CUDA_ANY 0x80000000ULL
 #define MAX_ARENAS 0x20
 #define MAX_REGIONS 0x30
 #define MAX_SITES 0x10000
@@ -41,7 +46,9 @@ enum { SITE_FREE = 0, SITE_ARMED = 1, SITE_REMOVED = 2 };
 
 enum { KNOCK_FREE = 0, KNOCK_TAKEN = 1, KNOCK_WAITING = 2, KNOCK_SEEN = 3, KNOCK_GO = 4, KNOCK_LATE = 5 };
 
-enum { KNOCK_LOADED = 1, KNOCK_UNLOADING = 2, KNOCK_EXEC = 3, KNOCK_EXEC_FAILED = 4 };
+enum { KNOCK_LOADED = 1, KNOCK_UNLOADING = 2, KNOCK_EXEC = 3, KNOCK_EXEC_FAILED = 4, KNOCK_CUDA = 5 };
+
+enum { CUDA_IDLE = 0, CUDA_CALL = 1, CUDA_DONE = 2, CUDA_END = 3, CUDA_ENDED = 4 };
 
 struct region {
 	u64 magic;
@@ -351,6 +358,57 @@ _Static_assert(__builtin_offsetof(struct knock, ns_pid) == 8, "ns_pid");
 _Static_assert(__builtin_offsetof(struct knock, ns_tid) == 12, "ns_tid");
 _Static_assert(__builtin_offsetof(struct knock, ns_inode) == 16, "ns_inode");
 _Static_assert(__builtin_offsetof(struct knock, argument) == 24, "argument");
+
+struct cuda_call {
+	u64 function;
+	u32 flags;
+	u8 pad0[4];
+	s64 result;
+	u64 arguments[12];
+};
+_Static_assert(sizeof(struct cuda_call) == 120, "cuda_call");
+_Static_assert(__builtin_offsetof(struct cuda_call, function) == 0, "function");
+_Static_assert(__builtin_offsetof(struct cuda_call, flags) == 8, "flags");
+_Static_assert(__builtin_offsetof(struct cuda_call, result) == 16, "result");
+_Static_assert(__builtin_offsetof(struct cuda_call, arguments) == 24, "arguments");
+
+struct cuda_frame {
+	u64 arguments;
+	u64 words;
+	u32 which;
+	u32 count;
+	u32 done;
+	u32 spare;
+	u64 reserved[10];
+	u8 calls[1920];
+};
+_Static_assert(sizeof(struct cuda_frame) == 2032, "cuda_frame");
+_Static_assert(__builtin_offsetof(struct cuda_frame, arguments) == 0, "arguments");
+_Static_assert(__builtin_offsetof(struct cuda_frame, words) == 8, "words");
+_Static_assert(__builtin_offsetof(struct cuda_frame, which) == 16, "which");
+_Static_assert(__builtin_offsetof(struct cuda_frame, count) == 20, "count");
+_Static_assert(__builtin_offsetof(struct cuda_frame, done) == 24, "done");
+_Static_assert(__builtin_offsetof(struct cuda_frame, spare) == 28, "spare");
+_Static_assert(__builtin_offsetof(struct cuda_frame, reserved) == 32, "reserved");
+_Static_assert(__builtin_offsetof(struct cuda_frame, calls) == 112, "calls");
+
+struct cuda_service {
+	u64 region;
+	u64 turn;
+	u64 spare[2];
+	u8 frame[2032];
+};
+_Static_assert(sizeof(struct cuda_service) == 2064, "cuda_service");
+_Static_assert(__builtin_offsetof(struct cuda_service, region) == 0, "region");
+_Static_assert(__builtin_offsetof(struct cuda_service, turn) == 8, "turn");
+_Static_assert(__builtin_offsetof(struct cuda_service, spare) == 16, "spare");
+_Static_assert(__builtin_offsetof(struct cuda_service, frame) == 32, "frame");
+
+struct cuda_state {
+	u64 seen[32];
+};
+_Static_assert(sizeof(struct cuda_state) == 256, "cuda_state");
+_Static_assert(__builtin_offsetof(struct cuda_state, seen) == 0, "seen");
 
 struct frame {
 	u32 bytes;

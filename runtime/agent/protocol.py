@@ -186,6 +186,21 @@ HOOKS = Layout(
 KNOCK = Layout(
     "knock", 64, "0 u32 state,4 u32 reason,8 u32 ns_pid,12 u32 ns_tid,16 u32 ns_inode,24 u64 argument"
 )
+CUDA_CALL = (
+    Layout(  # one call that a thread makes for the tracer; function 0: a system call, its number first
+        "cuda_call", 120, "0 u64 function,8 u32 flags,16 s64 result,24 u64 arguments[12]"
+    )
+)
+CUDA_FRAME = Layout(  # on the stack of a thread in a hook; `arguments`: six registers; `words`: of its thunk
+    "cuda_frame",
+    2032,
+    "0 u64 arguments,8 u64 words,16 u32 which,20 u32 count,24 u32 done,28 u32 spare,32 u64 reserved[10],"
+    "112 bytes calls[1920]",
+)
+CUDA_SERVICE = Layout(  # of the thread that calls when no hook does; `turn`: address of a word in the region
+    "cuda_service", 2064, "0 u64 region,8 u64 turn,16 u64 spare[2],32 bytes frame[2032]"
+)
+CUDA_STATE = Layout("cuda_state", 256, "0 u64 seen[32]")
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 SAMPLE = Layout(  # every: ns of CPU time between two, 0 where another event tells
@@ -201,7 +216,12 @@ DESK_PLACES = 48
 STATE_ARENAS = 128
 STATE_REGIONS = 1152
 STATE_HOOKS = 3456
+STATE_CUDA = 3520
 STATE_SITES = 4096
+CUDA_CALLS = 16  # of a frame
+CUDA_MAIN = 1  # flag of a call: it is the hooked function itself; where it succeeds it does not run again
+CUDA_MUST = 2  # flag of a call: where it fails, those behind it are not made
+CUDA_ANY = 0x80000000  # in the number of a hook: nobody is asked whose first argument is in `seen`
 MAX_ARENAS = 32
 MAX_REGIONS = 48
 MAX_SITES = 65536
@@ -275,6 +295,16 @@ class KnockState(IntEnum):
     LATE = 5  # nobody came in time and the thread went on; the tracer frees it
 
 
+class CudaTurn(IntEnum):
+    """Whose turn it is at the thread that makes calls for the tracer."""
+
+    IDLE = 0
+    CALL = 1
+    DONE = 2
+    END = 3
+    ENDED = 4
+
+
 class KnockReason(IntEnum):
     """What a thread is about to do."""
 
@@ -282,6 +312,7 @@ class KnockReason(IntEnum):
     UNLOADING = 2  # libraries are about to be unloaded
     EXEC = 3  # the process becomes another program
     EXEC_FAILED = 4
+    CUDA = 5  # a function of the CUDA driver was called, or the calls that we have asked for are made
 
 
 LAYOUTS = (
@@ -297,6 +328,10 @@ LAYOUTS = (
     THUNK,
     HOOKS,
     KNOCK,
+    CUDA_CALL,
+    CUDA_FRAME,
+    CUDA_SERVICE,
+    CUDA_STATE,
     FRAME,
     PROCESS_PAGE,
     SAMPLE,
@@ -317,7 +352,12 @@ CONSTANTS = {
     "STATE_HOOKS": STATE_HOOKS,
     "STATE_ARENAS": STATE_ARENAS,
     "STATE_REGIONS": STATE_REGIONS,
+    "STATE_CUDA": STATE_CUDA,
     "STATE_SITES": STATE_SITES,
+    "CUDA_CALLS": CUDA_CALLS,
+    "CUDA_MAIN": CUDA_MAIN,
+    "CUDA_MUST": CUDA_MUST,
+    "CUDA_ANY": CUDA_ANY,
     "MAX_ARENAS": MAX_ARENAS,
     "MAX_REGIONS": MAX_REGIONS,
     "MAX_SITES": MAX_SITES,
@@ -372,6 +412,7 @@ def header() -> str:
         (SiteState, "SITE"),
         (KnockState, "KNOCK"),
         (KnockReason, "KNOCK"),
+        (CudaTurn, "CUDA"),
     )
     for enum, prefix in enums:
         rows = ", ".join(f"{prefix}_{m.name} = {m.value}" for m in enum)

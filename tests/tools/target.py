@@ -24,7 +24,7 @@ def _source(name: str) -> Path:
     return next(p for suffix in COMPILERS if (p := SOURCES / f"{name}{suffix}").exists())
 
 
-def _folder() -> Path:
+def folder() -> Path:
     path = Path(tempfile.gettempdir()) / f"bpftime-targets-{os.getuid()}"
     path.mkdir(mode=0o755, exist_ok=True)
     return path
@@ -36,7 +36,7 @@ def build(name: str, *flags: str, as_name: str = "", compiler: str = "") -> Path
     source = _source(name)
     command = [compiler or COMPILERS[source.suffix], *COMMON, *flags]
     mark = hashlib.sha256(" ".join(command).encode() + b"\0" + source.read_bytes()).hexdigest()[:16]
-    place = _folder() / mark / (as_name or name)
+    place = folder() / mark / (as_name or name)
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
         made = place.with_name(f"{place.name}.{os.getpid()}")

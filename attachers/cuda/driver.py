@@ -1,0 +1,413 @@
+"""One process that uses CUDA: its driver hooked, its images swapped, our maps in its contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
+from attachers.cuda.entries import (
+    CALLED,
+    ENTRIES,
+    EXIT_NUMBER,
+    EXITS,
+    MAJOR,
+    MINOR,
+    PER_THREAD,
+    PROCESSORS,
+    VERSIONS,
+    Act,
+    Entry,
+)
+from attachers.cuda.hooks import Wanted, driver_of, exported, place
+from attachers.cuda.incoming import is_ours, read_file, read_image
+from attachers.cuda.memory import SCRATCH, Context, DeviceMemory, Plan, Scratch
+from attachers.cuda.service import Service
+from attachers.inject.visit import Visitor
+from attachers.target import Target
+from runtime.errors import Problem
+from runtime.shm.desk import Knock
+from runtime.shm.session import Session
+from runtime.symbols.modules import Module
+
+BY_NUMBER = dict(enumerate(ENTRIES))
+LIBCS = ("libc.so", "libc-", "ld-musl", "libpthread")
+BATCH = 16
+CODE = 1  # of cuLibraryLoadData and its like: the argument that is the image
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What images are made for: compute capability as 90, the driver's version as 13000, multiprocessors."""
+
+    arch: int
+    driver: int
+    processors: int
+    is_only_kind: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
+
+    `kernels`: those that have probes now, by name, with their numbers. `notes`: for the user to know.
+    """
+
+    image: bytes | None
+    reason: str = ""
+    kernels: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A woven module or library that is loaded. `memory`: (address, bytes) of its image, if it is kept."""
+
+    handle: int
+    is_library: bool
+    memory: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was loaded, for whoever looks on: what became of it, by which call, and what it made."""
+
+    call: str
+    bytes: int
+    swapped: Swapped
+    result: int
+
+
+Swap = Callable[[bytes, Device], Swapped]
+
+
+class CudaProcess:
+    """The CUDA side of one traced process."""
+
+    def __init__(
+        self,
+        target: Target,
+        session: Session,
+        swap: Swap,
+        plan: Callable[[Device], Plan],
+        on_image: Callable[[Image], None] = lambda _image: None,
+    ) -> None:
+        self.target, self.session = target, session
+        self._swap, self._make_plan, self._on_image = swap, plan, on_image
+        self.device: Device | None = None
+        self.memory: DeviceMemory | None = None
+        self.service = Service(target, session)
+        self.refused: dict[str, str] = {}
+        self.functions: dict[str, int] = {}
+        self.loaded: dict[int, Loaded] = {}
+        self._talks = Conversations(target.memory)
+        self._scratches: list[int] = []
+        self._is_swept = False
+
+    # --- hooks ---
+
+    def arm(self) -> int:
+        """Hook the driver where the process has loaded it; returns how many functions are hooked.
+
+        Raises:
+            TargetProblem: the process cannot be reached.
+            AttachProblem: it cannot be patched.
+        """
+        module = driver_of(self.target)
+        if module is None or self.functions:
+            return 0
+        symbols = exported(module)
+        for name, choices in CALLED.items():
+            self.functions[name] = next((module.bias + symbols[c].value for c in choices if c in symbols), 0)
+        wanted = [
+            Wanted(
+                name, number, module.bias + symbols[name].value, symbols[name].size, quiet=_is_quiet(entry)
+            )
+            for number, entry in BY_NUMBER.items()
+            for name in entry.names
+            if name in symbols
+        ]
+        wanted += self._exits()
+        self.refused = place(self.target, self.session, wanted)
+        self.target.refresh()
+        return len(wanted) - len(self.refused)
+
+    def _exits(self) -> Iterator[Wanted]:
+        for module in self._libcs():
+            found = exported(module)
+            for name in EXITS:
+                if name in found:
+                    symbol = found[name]
+                    at = module.bias + symbol.value
+                    yield Wanted(name, EXIT_NUMBER, at, symbol.size, returns=False)
+
+    def _libcs(self) -> list[Module]:
+        return [m for m in self.target.modules if m.path.rpartition("/")[2].startswith(LIBCS)]
+
+    def _in_libc(self, name: str) -> int:
+        for module in self._libcs():
+            symbol = exported(module).get(name)
+            if symbol is not None:
+                return module.bias + symbol.value
+        return 0
+
+    # --- knocks ---
+
+    def serve(self, knock: Knock, tid: int) -> None:
+        """Take a conversation one step on; afterwards the thread is to be answered.
+
+        Raises:
+            Problem: the process cannot be reached; the thread runs on by itself.
+        """
+        if self._talks.is_known(knock.place, knock.argument):
+            self._talks.go_on(knock.place)
+            return
+        entered = Entered.read(self.target.memory, knock.argument)
+        if entered is not None:
+            self._talks.begin(knock.place, knock.argument, self._steps(entered, tid))
+
+    def _steps(self, entered: Entered, tid: int) -> Steps:
+        entry = BY_NUMBER.get(entered.which)
+        [at] = [self._scratches.pop()] if self._scratches else (yield [take_memory(SCRATCH)])
+        if at < 0:
+            return
+        scratch = Scratch(self.target.memory, at)
+        try:
+            if entry is None:
+                yield from self._end(None, entered, scratch)
+                return
+            if entry.act is Act.START:
+                yield from self._start(entered, scratch, tid)
+                return
+            if entry.act is not Act.END or self.memory is not None:
+                yield from ACTS[entry.act](self, entry, entered, scratch)
+        finally:
+            self._scratches.append(at)
+
+    # --- start ---
+
+    def _start(self, entered: Entered, scratch: Scratch, tid: int) -> Steps:
+        [failed] = yield [Call(entered.function, entered.all_arguments(1), MAIN)]
+        if not failed and not self._is_swept:
+            self._is_swept = True
+            yield from self._sweep(scratch, tid)
+
+    def _sweep(self, scratch: Scratch, tid: int) -> Steps:
+        """Hook what the driver hands out under our names beside what it exports."""
+        get = self.functions.get("get_proc", 0)
+        if not get:
+            return
+        found: dict[int, Wanted] = {}
+        cells = [scratch.room() for _ in range(BATCH)]
+        status = scratch.room()
+        for number, entry in BY_NUMBER.items():
+            name = scratch.memory, scratch.put(entry.name.encode() + b"\0")
+            asked = [(v, flags) for v in VERSIONS for flags in (0, PER_THREAD)]
+            results = yield [
+                Call(get, (name[1], cell, version, flags, status))
+                for cell, (version, flags) in zip(cells, asked, strict=False)
+            ]
+            for cell, failed in zip(cells, results, strict=False):
+                at = scratch.u64(cell)
+                if not failed and at and self.target.module_of(at) is not None:
+                    found.setdefault(at, Wanted(entry.name, number, at, 0, quiet=_is_quiet(entry)))
+        self._hook_more(list(found.values()), tid)
+
+    def _hook_more(self, wanted: list[Wanted], tid: int) -> None:
+        module = driver_of(self.target)
+        known = {module.bias + s.value for s in exported(module).values()} if module else set()
+        fresh = [w for w in wanted if w.address not in known]
+        if not fresh:
+            return
+        before = self.target.channel
+        self.target.channel = Visitor(self.target.pid, tid)
+        try:
+            self.target.refresh()
+            self.refused |= place(self.target, self.session, fresh)
+            self.target.refresh()
+        finally:
+            self.target.channel.close()
+            self.target.channel = before
+
+    def _know_device(self, scratch: Scratch) -> Steps:
+        """Ask the driver what it is and what devices there are."""
+        if self.device is not None:
+            return
+        call, cells = self._call, [scratch.room() for _ in range(2)]
+        done = yield [call("version", cells[0], flags=MUST), call("devices", cells[1], flags=MUST)]
+        if any(done):
+            return
+        kinds, numbers = [], range(min(scratch.u32(cells[1]), 16))
+        processors, major, minor = (scratch.room() for _ in range(3))
+        for device in numbers:
+            yield [
+                call("attribute", major, MAJOR, device),
+                call("attribute", minor, MINOR, device),
+                call("attribute", processors, PROCESSORS, device),
+            ]
+            kinds.append((10 * scratch.u32(major) + scratch.u32(minor), scratch.u32(processors)))
+        if kinds:
+            version = scratch.u32(cells[0])
+            alike = len({arch for arch, _ in kinds}) == 1
+            self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)
+            facts = (self.target.pid << 32 | self.target.pid, 0, self.target.start)
+            plan = self._make_plan(self.device)
+            region = lambda: self.target.map_session(self.session)  # noqa: E731 # looked up when it is needed
+            self.memory = DeviceMemory(self.target.memory, self.functions, plan, region, facts)
+
+    def _call(self, name: str, *arguments: int, flags: int = 0) -> Call:
+        return Call(self.functions[name], arguments, flags)
+
+    # --- images ---
+
+    def _image(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        image = read_image(self.target.memory, entered.arguments[entry.image])
+        yield from self._load(entry, entered, scratch, image)
+
+    def _file(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        path = self._text(entered.arguments[entry.image])
+        yield from self._load(entry, entered, scratch, read_file(self.target.pid, path) + b"\0")
+
+    def _text(self, address: int) -> str:
+        return self.target.memory.read(address, 4096).split(b"\0", 1)[0].decode(errors="surrogateescape")
+
+    def _load(self, entry: Entry, entered: Entered, scratch: Scratch, image: bytes) -> Steps:
+        """Let a load take another image, and fill the constant of what it makes."""
+        yield from self._know_device(scratch)
+        if self.device is None or self.memory is None or len(image) < 2:
+            return
+        swapped = Swapped(None) if is_ours(image) else self._swap(image, self.device)
+        if swapped.image is None and not is_ours(image):
+            self._on_image(Image(entry.name, len(image), swapped, 0))
+            return
+        function, new = self._woven(entry, entered, swapped)
+        arguments, at = list(entered.all_arguments(entry.count)), 0
+        if new:
+            [at] = yield [take_memory(len(new))]
+            self.target.memory.write(at, new)
+            arguments[entry.image] = at
+        [failed] = yield [Call(function, tuple(arguments), MAIN)]
+        self._on_image(Image(entry.name, len(image), swapped, failed))
+        handle = 0 if failed else self.target.memory.u64(entered.arguments[0])
+        mapped = (at, len(new)) if new else (0, 0)
+        if new and (failed or not entry.library):
+            yield [give_memory(*mapped)]
+            mapped = (0, 0)
+        if not failed:
+            self.loaded[handle] = Loaded(handle, entry.library, mapped)
+            yield from self.memory.bind(scratch, handle, is_library=entry.library)
+            yield from self._serve_later(scratch)
+
+    def _woven(self, entry: Entry, entered: Entered, swapped: Swapped) -> tuple[int, bytes]:
+        """Return what to call, and with which image; an image that is ours already is loaded as it is."""
+        if swapped.image is None:
+            return entered.function, b""
+        function = self.functions[entry.instead] if entry.instead else entered.function
+        return function, swapped.image
+
+    def _serve_later(self, scratch: Scratch) -> Steps:
+        functions = self._in_libc("pthread_create"), self._in_libc("pthread_detach")
+        yield from self.service.start(scratch, functions)
+
+    def _link(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        """Let an input of the driver's linker be another one."""
+        yield from self._know_device(scratch)
+        arguments = entered.all_arguments(entry.count)
+        if entry.act is Act.LINK_FILE:
+            image = read_file(self.target.pid, self._text(arguments[2])) + b"\0"
+        else:
+            image = self.target.memory.read(arguments[2], arguments[3])
+        swapped = self._swap(image, self.device) if self.device and image else Swapped(None)
+        if swapped.image is None:
+            return
+        new = swapped.image
+        [at] = yield [take_memory(len(new))]
+        self.target.memory.write(at, new)
+        if entry.act is Act.LINK_FILE:
+            state, kind, path, count, options, values = arguments
+            arguments = (state, kind, at, len(new), path, count, options, values)
+        else:
+            arguments = (*arguments[:2], at, len(new), *arguments[4:])
+        function = self.functions["cuLinkAddData"] if entry.instead else entered.function
+        [failed] = yield [Call(function, arguments, MAIN), give_memory(at, len(new))][:1]
+        yield [give_memory(at, len(new))]
+        self._on_image(Image(entry.name, len(image), swapped, failed))
+
+    # --- contexts and ends ---
+
+    def _get(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        """Fill the constants of libraries that come into a context with this call."""
+        if self.memory is None or not any(one.is_library for one in self.loaded.values()):
+            return
+        if entry.name.startswith("cuCtx"):
+            [failed] = yield [Call(entered.function, entered.all_arguments(entry.count), MAIN)]
+            if failed:
+                return
+        for one in [one for one in self.loaded.values() if one.is_library]:
+            yield from self.memory.bind(scratch, one.handle, is_library=True)
+        yield from self._serve_later(scratch)
+
+    def _unload(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        """Forget a module that goes."""
+        del entry, scratch
+        one = self.loaded.pop(entered.arguments[0], None)
+        if one is None or self.memory is None:
+            return
+        for context in self.memory.contexts:
+            context.constants.pop(one.handle, None)
+        if one.memory[1]:
+            yield [Call(entered.function, entered.all_arguments(1), MAIN), give_memory(*one.memory)]
+
+    def _end(self, entry: Entry | None, entered: Entered, scratch: Scratch) -> Steps:
+        """Read our maps for the last time: the context, or the whole process, is about to end."""
+        if self.memory is None:
+            return
+        contexts = self.memory.contexts
+        if entry is not None:
+            given = entered.arguments[0]
+            contexts = [c for c in contexts if given == (c.handle if entry.name[2:5] == "Ctx" else c.device)]
+        yield from self.memory.read(contexts, scratch)
+        if entry is not None and not entry.name.endswith("Release"):
+            _bury(contexts)
+
+    # --- from outside ---
+
+    def read(self) -> None:
+        """Read our maps in all contexts that live."""
+        if self.memory is not None and self.service.runs:
+            self.service.run(self.memory.read(self.memory.contexts, self.service.scratch()))
+
+    def copies(self) -> list[bytes]:
+        """Return what was read last of each context there has been."""
+        return [c.copy for c in self.memory.contexts] if self.memory else []
+
+    def detach(self) -> None:
+        """Switch our probes off, read the maps once more and end our thread; hooks go with the others."""
+        if self.memory is None or not self.service.runs:
+            return
+        try:
+            self.service.run(self.memory.switch_off(self.service.scratch()))
+            self.read()
+        finally:
+            self.service.stop()
+
+
+def _is_quiet(entry: Entry) -> bool:
+    return entry.name.startswith("cuCtx") and entry.act is Act.GET
+
+
+def _bury(contexts: list[Context]) -> None:
+    for context in contexts:
+        context.is_alive = False
+
+
+ACTS: dict[Act, Callable[[CudaProcess, Entry, Entered, Scratch], Steps]] = {
+    Act.IMAGE: CudaProcess._image,
+    Act.FILE: CudaProcess._file,
+    Act.LINK_DATA: CudaProcess._link,
+    Act.LINK_FILE: CudaProcess._link,
+    Act.GET: CudaProcess._get,
+    Act.UNLOAD: CudaProcess._unload,
+    Act.END: CudaProcess._end,
+}
+__all__ = ["CudaProcess", "Device", "Image", "Plan", "Problem", "Swapped"]

@@ -1,0 +1,110 @@
+"""The driver's functions that we hook or call, as one table. Names and arguments as in cuda.h."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Act(IntEnum):
+    """What is done where a function is entered."""
+
+    IMAGE = 1  # an image is loaded from memory
+    FILE = 2  # an image is loaded from a file
+    LINK_DATA = 3
+    LINK_FILE = 4
+    GET = 5  # something of a library is asked for: it is loaded into the context, which may be a new one
+    UNLOAD = 6
+    END = 7  # a context, or the process, is about to end
+    START = 8  # the driver starts: all its addresses can be asked for
+    NAME = 9  # a function is looked up by its name
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A hooked function: `count` arguments, the image (or path) is number `image`, from 0.
+
+    `instead`: what is called with an image where the function itself takes a path. `names`: what it is
+    exported as, the base name first.
+    """
+
+    name: str
+    act: Act
+    count: int
+    image: int = 1
+    instead: str = ""
+    endings: tuple[str, ...] = ()
+    library: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all names under which it may be exported."""
+        return (self.name, *(self.name + ending for ending in self.endings))
+
+
+V2 = ("_v2",)
+ENTRIES = (
+    Entry("cuModuleLoadData", Act.IMAGE, 2),
+    Entry("cuModuleLoadDataEx", Act.IMAGE, 5),
+    Entry("cuModuleLoadFatBinary", Act.IMAGE, 2),
+    Entry("cuModuleLoad", Act.FILE, 2, instead="cuModuleLoadData"),
+    Entry("cuLibraryLoadData", Act.IMAGE, 8, library=True),
+    Entry("cuLibraryLoadFromFile", Act.FILE, 8, instead="cuLibraryLoadData", library=True),
+    Entry("cuLinkAddData", Act.LINK_DATA, 8, image=2, endings=V2),
+    Entry("cuLinkAddFile", Act.LINK_FILE, 6, image=2, instead="cuLinkAddData", endings=V2),
+    Entry("cuLibraryGetKernel", Act.GET, 3, image=1, library=True),
+    Entry("cuLibraryGetModule", Act.GET, 2, image=1, library=True),
+    Entry("cuLibraryGetGlobal", Act.GET, 4, image=2, library=True),
+    Entry("cuKernelGetFunction", Act.GET, 2, image=-1, library=True),
+    Entry("cuCtxSetCurrent", Act.GET, 1, image=-1, library=True),
+    Entry("cuCtxPushCurrent", Act.GET, 1, image=-1, library=True, endings=V2),
+    Entry("cuModuleUnload", Act.UNLOAD, 1, image=0),
+    Entry("cuLibraryUnload", Act.UNLOAD, 1, image=0, library=True),
+    Entry("cuCtxDestroy", Act.END, 1, image=0, endings=V2),
+    Entry("cuDevicePrimaryCtxReset", Act.END, 1, image=0, endings=V2),
+    Entry("cuDevicePrimaryCtxRelease", Act.END, 1, image=0, endings=V2),
+    Entry("cuInit", Act.START, 1),
+)
+EXITS = ("exit", "_exit")  # of the libc: the process ends, and its contexts with it
+EXIT_NUMBER = 100
+# What only host probes need: the function a handle stands for.
+NAMING = (
+    Entry("cuModuleGetFunction", Act.NAME, 3),
+    Entry("cuLibraryGetKernel", Act.NAME, 3, library=True),
+)
+# What we call ourselves; the first name that is exported counts.
+CALLED = {
+    "get_proc": ("cuGetProcAddress_v2",),
+    "version": ("cuDriverGetVersion",),
+    "devices": ("cuDeviceGetCount",),
+    "attribute": ("cuDeviceGetAttribute",),
+    "context": ("cuCtxGetCurrent",),
+    "context_device": ("cuCtxGetDevice",),
+    "push": ("cuCtxPushCurrent_v2",),
+    "pop": ("cuCtxPopCurrent_v2",),
+    "capture": ("cuThreadExchangeStreamCaptureMode",),
+    "stream": ("cuStreamCreate",),
+    "wait": ("cuStreamSynchronize",),
+    "take": ("cuMemAlloc_v2",),
+    "give": ("cuMemFree_v2",),
+    "register": ("cuMemHostRegister_v2",),
+    "device_address": ("cuMemHostGetDevicePointer_v2",),
+    "write": ("cuMemcpyHtoDAsync_v2",),
+    "read": ("cuMemcpyDtoHAsync_v2",),
+    "module_global": ("cuModuleGetGlobal_v2",),
+    "library_global": ("cuLibraryGetGlobal",),
+    "cuModuleLoadData": ("cuModuleLoadData",),
+    "cuLibraryLoadData": ("cuLibraryLoadData",),
+    "cuLinkAddData": ("cuLinkAddData_v2",),
+}
+MAJOR, MINOR, PROCESSORS = 75, 76, 16  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…, …_MULTIPROCESSOR_COUNT
+VERSIONS = (
+    2000,
+    4000,
+    7000,
+    11060,
+    12000,
+    12030,
+    13000,
+)  # of cuGetProcAddress: each may name another address
+PER_THREAD = 2  # flag of cuGetProcAddress: the form with a stream of its own for each thread

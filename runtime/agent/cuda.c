@@ -1,0 +1,134 @@
+// At functions of the CUDA driver, before they run: the tracer is told and says what is to be done instead.
+//
+// What is done are calls, of functions and of the system, that the tracer writes into a frame on the thread's own stack: an
+// image is woven there, memory of the device is taken here, by the thread that has the context. Functions that are
+// called from here pass by: a thread inside is not asked again. Whoever gets no answer runs on as if nothing had been.
+#include "agent.h"
+
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, LIMIT_MS = 10000, THREADS = 64, SLICE_NS = 200000000, BLOCK = 0, PR_SET_NAME = 15 };
+enum { FLAG = 0, VALUE = 1 }; // words of the thunk: whether the function is left out, and what its caller gets then
+
+typedef s32 (*call_fn)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64);
+
+static u32 inside[THREADS];
+
+static u32 *place_of(u32 tid)
+{
+	for (u32 i = 0; i < THREADS; i++)
+		if (__atomic_load_n(&inside[i], __ATOMIC_RELAXED) == tid)
+			return &inside[i];
+	return 0;
+}
+
+static u32 *enter(u32 tid)
+{
+	for (u32 i = 0; i < THREADS; i++) {
+		u32 none = 0;
+
+		if (__atomic_compare_exchange_n(&inside[i], &none, tid, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return &inside[i];
+	}
+	return 0;
+}
+
+static int is_seen(u64 handle)
+{
+	const struct cuda_state *state = (void *)((u8 *)agent.state + STATE_CUDA);
+
+	for (u32 i = 0; i < sizeof(state->seen) / sizeof(state->seen[0]); i++)
+		if (state->seen[i] == handle)
+			return 1;
+	return 0;
+}
+
+static s64 make_call(const struct cuda_call *call)
+{
+	const u64 *a = call->arguments;
+
+	if (!call->function)
+		return sys(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+	return ((call_fn)call->function)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
+}
+
+// Make the calls of a frame in order. `words`, where there are any, get the result of the one that stands for the hooked function.
+static void make_calls(struct cuda_frame *frame, u64 *words)
+{
+	struct cuda_call *call = (void *)frame->calls;
+
+	for (frame->done = 0; frame->done < frame->count && frame->done < CUDA_CALLS; call++) {
+		call->result = make_call(call);
+		frame->done++;
+		if (words && call->flags & CUDA_MAIN) {
+			words[FLAG] = !call->result;
+			words[VALUE] = (u64)call->result;
+		}
+		if (call->flags & CUDA_MUST && (call->function ? call->result != 0 : is_error(call->result)))
+			break;
+	}
+}
+
+static void converse(struct region *region, struct cuda_frame *frame, u64 *words)
+{
+	struct knock *place = desk_knock(region, KNOCK_CUDA, (u64)frame, LIMIT_MS);
+
+	while (place && frame->count) {
+		make_calls(frame, words);
+		frame->count = 0;
+		desk_announce(region, place, KNOCK_CUDA);
+		if (!desk_wait(region, place, LIMIT_MS))
+			return;
+	}
+	desk_leave(place);
+}
+
+// Before a function of the driver. `arguments`: its six registers, which it gets back as they are then.
+HELPER s64 on_cuda(struct region *region, u64 *arguments, u64 which, u64 *words)
+{
+	struct cuda_frame frame;
+	u32 tid = agent_tid(), *place;
+
+	if (region->off || place_of(tid) || (which & CUDA_ANY && is_seen(arguments[0])))
+		return 0;
+	place = enter(tid);
+	if (!place)
+		return 0;
+	frame.arguments = (u64)arguments;
+	frame.words = (u64)words;
+	frame.which = (u32)which;
+	frame.count = frame.done = 0;
+	converse(region, &frame, words);
+	__atomic_store_n(place, 0, __ATOMIC_RELEASE);
+	return 0;
+}
+
+// A thread of the program's own making that makes calls for the tracer while no hook does: device memory is read by it.
+// It leaves by itself once the tracer is gone. Behind ENDED it touches nothing of the session.
+void *cuda_serve(struct cuda_service *service);
+void *cuda_serve(struct cuda_service *service)
+{
+	const struct region *region = (void *)service->region;
+	u32 *turn = (void *)service->turn, *place = enter((u32)sys(SYS_GETTID));
+	u64 all = ~0ULL;
+	s64 slice[2] = { 0, SLICE_NS };
+
+	sys(SYS_SIGPROCMASK, BLOCK, &all, 0, 8);
+	sys(SYS_PRCTL, PR_SET_NAME, "bpftime");
+	for (;;) {
+		u32 now = __atomic_load_n(turn, __ATOMIC_ACQUIRE);
+
+		if (now == CUDA_END)
+			break;
+		if (now == CUDA_CALL) {
+			make_calls((void *)service->frame, 0);
+			if (__atomic_compare_exchange_n(turn, &now, CUDA_DONE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+				sys(SYS_FUTEX, turn, FUTEX_WAKE, 1);
+			continue;
+		}
+		if (sys(SYS_FUTEX, turn, FUTEX_WAIT, now, slice) == -E_TIMEDOUT && !desk_patience(region, 1, KNOCK_SEEN))
+			break;
+	}
+	if (place)
+		__atomic_store_n(place, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(turn, CUDA_ENDED, __ATOMIC_RELEASE);
+	return 0;
+}

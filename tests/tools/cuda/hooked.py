@@ -1,0 +1,104 @@
+"""A program run with its driver hooked and its images swapped by a function of the test: no script, no weaving."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
+from attachers.cuda.memory import Area, Plan
+from bpftime_cli.console import Console
+from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.processes import Processes, Traced
+from runtime.shm.session import Session
+from tests.tools.cuda import driver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runtime.shm.desk import Knock
+
+SPARE = 8 << 20
+MAPS = Plan((Area(0, 1024, b"first"), Area(1, 300)), 3, 4, 128)
+
+
+@dataclass
+class Hooked:
+    """What was seen: images with what became of them, status, last copies of device memory, loads by the driver."""
+
+    log: Path
+    images: list[Image] = field(default_factory=list)
+    offered: list[bytes] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    copies: list[bytes] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    status: int | None = None
+
+    def loads(self) -> list[bytes]:
+        """The images that the driver has got, in order."""
+        files = sorted(self.log.glob("load-*.bin"), key=lambda p: int(p.name.split("-")[1]))
+        return [file.read_bytes() for file in files]
+
+
+def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: Plan = MAPS) -> Hooked:
+    """Run a command to its end with its driver hooked."""
+    seen = Hooked(log)
+
+    def noted(image: bytes, device: Device) -> Swapped:
+        seen.offered.append(image)
+        seen.devices.append(device)
+        return swap(image)
+
+    with _environment(BPFTIME_STUB_LOG=str(log), LD_LIBRARY_PATH=str(driver().parent)):
+        session = Session.create("test", (), spare=SPARE)
+        processes = Processes(Config(command=tuple(command)), Console(sys.stdout.buffer), session)
+        known: dict[int, CudaProcess] = {}
+
+        def arm(traced: Traced) -> int:
+            process = known.setdefault(
+                traced.target.pid,
+                CudaProcess(traced.target, session, noted, lambda _: plan, seen.images.append),
+            )
+            return process.arm()
+
+        def serve(traced: Traced, knock: Knock, tid: int) -> None:
+            known[traced.target.pid].serve(knock, tid)
+
+        processes.arm, processes.serve_cuda = arm, serve
+        _to_the_end(processes)
+    seen.status = processes.child_status
+    seen.copies = [copy for process in known.values() for copy in process.copies()]
+    for process in known.values():
+        seen.refused |= process.refused
+    return seen
+
+
+def _to_the_end(processes: Processes) -> None:
+    processes.open()
+    try:
+        for traced in processes.traced:
+            processes.arm(traced)
+        processes.go()
+        while processes.poll():
+            processes.welcome()
+            processes.sleep(0.02)
+    finally:
+        processes.detach()
+        processes.stop_child()
+        processes.close()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
