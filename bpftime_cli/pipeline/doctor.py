@@ -6,11 +6,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.cudacheck import findings_of_cuda
+from bpftime_cli.pipeline.finding import Finding
 from bpftime_cli.pipeline.selftest import counts_calls
 from bpftime_cli.render.json import quoted
 from runtime.errors import Problem
@@ -26,16 +27,6 @@ LIBRARIES = (
 IMPORTS = {"pyelftools": "elftools"}
 CAP_SYS_PTRACE = 19  # linux/capability.h
 ANSWER = "b7000000 2a000000 95000000 00000000"  # r0 = 42; exit
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check: `level` is ok, warn or FAIL; `cure` is the next step where it is not ok."""
-
-    level: str
-    check: str
-    detail: str
-    cure: str = ""
 
 
 def doctor(pids: tuple[int, ...], form: str, console: Console) -> int:
@@ -285,10 +276,7 @@ def _compiler() -> Iterator[Finding]:
 def _optional() -> Iterator[Finding]:
     vmlinux = Path("/sys/kernel/btf/vmlinux")
     yield Finding("ok", "kernel types", str(vmlinux) if vmlinux.exists() else "none (optional)")
-    driver = Path("/proc/driver/nvidia/version")
-    yield Finding(
-        "ok", "CUDA driver", driver.read_text().splitlines()[0] if driver.exists() else "none (optional)"
-    )
+    yield from findings_of_cuda()
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

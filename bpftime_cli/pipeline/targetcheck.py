@@ -16,14 +16,14 @@ from runtime.symbols.elf import ElfFile
 from runtime.symbols.maps import read_maps
 
 if TYPE_CHECKING:
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
 LIBCS = (("libc.so.6", "glibc"), ("ld-musl", "musl"), ("libc.musl", "musl"), ("libc.so", "bionic or another"))
 
 
 def findings_of(pid: int) -> Iterator[Finding]:
     """Check one process."""
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
     if not process_start(pid):
         yield Finding("FAIL", f"process {pid}", "there is none", "bpftime list --processes shows yours")
@@ -39,7 +39,7 @@ def findings_of(pid: int) -> Iterator[Finding]:
 
 
 def _owner(pid: int) -> Iterator[Finding]:
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
     uid = Path(f"/proc/{pid}").stat().st_uid
     good = os.geteuid() in (0, uid)
@@ -63,7 +63,7 @@ def _field(status: str, name: str) -> str:
 
 
 def _program(pid: int) -> Iterator[Finding]:
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
     elf = ElfFile(f"/proc/{pid}/exe")
     paths = {Path(m.path).name for m in read_maps(pid) if m.path.startswith("/")}
@@ -75,7 +75,7 @@ def _program(pid: int) -> Iterator[Finding]:
 
 
 def _places(pid: int) -> Iterator[Finding]:
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
     differ = [name for name in ("pid", "mnt") if _namespace(pid, name) != _namespace(os.getpid(), name)]
     if "pid" in differ:
@@ -89,7 +89,7 @@ def _namespace(pid: int, name: str) -> str:
 
 
 def _agent(pid: int) -> Iterator[Finding]:
-    from bpftime_cli.pipeline.doctor import Finding
+    from bpftime_cli.pipeline.finding import Finding
 
     if not find_state(pid):
         yield Finding("ok", "agent in it", "none yet")

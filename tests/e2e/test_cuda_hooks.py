@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attachers.cuda.driver import Swapped
+from attachers.cuda.memory import Area, Plan
 from tests.tools.cuda import app
 from tests.tools.cuda.hooked import run
 
@@ -22,6 +23,7 @@ PTX = b"""//
     ret;
 }
 """
+COUNTER = Plan((Area(0, 1024),), 1)
 MARK = b"// __bpftime_ctx\n"
 
 
@@ -59,3 +61,37 @@ def test_an_image_without_probes_is_passed_on(ptx: Path, tmp_path: Path) -> None
     assert seen.loads() == [PTX + b"\0"]
     assert [i.swapped.reason for i in seen.images] == ["nothing to weave"]
     assert seen.copies == []
+
+
+# case of `apps/cases.c` → what its pokes add up to, the number of loads, its status
+SUMS = {
+    "unload": (5, 1, 0),
+    "destroy": (6, 2, 0),
+    "reset": (9, 2, 0),
+    "quit": (6, 1, 7),
+    "many": (20, 20, 0),
+    "threads": (40, 40, 0),
+    "file": (2, 2, 0),
+    "linked": (9, 1, 0),
+    "early": (1, 1, 0),
+    "forked": (2, 2, 0),
+}
+
+
+@pytest.mark.parametrize("case", SUMS)
+def test_device_memory_is_read_before_it_goes(ptx: Path, tmp_path: Path, case: str) -> None:
+    seen = run([str(app("cases")), case, str(ptx)], tmp_path, woven, COUNTER)
+    total, loads, status = SUMS[case]
+    assert sum(int.from_bytes(copy[:8], "little") for copy in seen.copies) == total
+    assert len(seen.loads()) == loads
+    assert all(b"__bpftime_ctx" in image for image in seen.loads())
+    assert seen.status == status
+
+
+def test_a_bad_image_gives_the_error_of_the_driver(
+    ptx: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen = run([str(app("cases")), "bad", str(ptx)], tmp_path, woven, COUNTER)
+    assert capfd.readouterr().out == "text: 200\nempty: 200\n"
+    assert int.from_bytes(seen.copies[0][:8], "little") == 2
+    assert seen.status == 0

@@ -132,7 +132,9 @@ CUresult global_of(struct module *m, const char *name, u64 *address, u64 *bytes)
 	if (status < 0) {
 		status = memmem(m->image, m->size, name, strlen(name)) ? 0 : NOT_FOUND;
 		found[1] = 256;
-		found[0] = status ? 0 : memory_take(256);
+		if (!status && !m->constant)
+			m->constant = memory_take(256);
+		found[0] = m->constant;
 	}
 	if (address)
 		*address = found[0];

@@ -40,7 +40,7 @@ struct module {
 	u32 number;
 	int loaded;
 	char *image; // a copy, NUL behind
-	u64 size;
+	u64 size, constant; // where the one global lies that is known without a server
 	struct kernel *kernels;
 	struct module *next;
 };
