@@ -24,7 +24,12 @@ class ContextKind(Enum):
     PERF_EVENT = "perf_event"
     TIMER = "timer"  # BEGIN, END, interval: no context, runs in the tracer
     MEMORY = "memory"  # `run`: r1 = address, r2 = length
-    CUDA = "cuda"
+    CUDA = "cuda"  # each thread of a kernel when it starts
+    CUDA_RETURN = "cudaret"
+    CUDA_MEMORY = "cudamem"
+
+
+DEVICE_KINDS = frozenset((ContextKind.CUDA, ContextKind.CUDA_RETURN, ContextKind.CUDA_MEMORY))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,13 @@ from runtime.ebpf.insn import (
     encode,
 )
 from runtime.errors import ObjectProblem
+from runtime.helpers.device import DEVICE
 from runtime.helpers.table import HELPERS
 
 _ALU = {sign: op for op, sign in enumerate(ALU_SIGNS) if sign.endswith("=")}
 _JUMP = {sign: op for op, sign in enumerate(JUMP_SIGNS) if sign}
 _ATOMIC = {name: imm for imm, name in ATOMIC_NAMES.items()}
-_NUMBERS = {row.name: row.id for row in HELPERS.values()}
+_NUMBERS = {row.name: row.id for row in (*DEVICE.values(), *HELPERS.values())}
 
 
 @dataclass(slots=True)

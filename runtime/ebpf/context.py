@@ -57,6 +57,12 @@ _SYS_ENTER = Layout(
 )
 _SYS_EXIT = Layout(24, {8: "nr", 16: "rax"}, zeros=frozenset((0,)))
 
+# A device probe's words are inputs of `runtime/nvptx/body.py`. A memory probe's context begins with
+# struct { u64 addr; u32 size; u8 op; u8 space; u16 flags; u64 data[2]; u32 line; u32 site; }
+DEVICE_ENTRY, DEVICE_KERNEL, DEVICE_PARAMETERS = 40, 48, tuple(range(64, 64 + 8 * 16, 8))
+_MEMORY_ACCESS = {0: "a", 8: "shape", 16: "d0", 24: "d1", 32: "place"}
+_KERNEL = {DEVICE_KERNEL: "k", **{at: f"p{n}" for n, at in enumerate(DEVICE_PARAMETERS)}}
+
 # MEMORY is not here: its size is known only at run time (r2).
 LAYOUTS: dict[ContextKind, Layout] = {
     ContextKind.UPROBE: Layout(
@@ -67,7 +73,9 @@ LAYOUTS: dict[ContextKind, Layout] = {
         PT_REGS_SIZE, {**REGISTER_AT, **{at: f"marker{i}" for i, at in enumerate(MARKER_ARGUMENTS)}}
     ),
     ContextKind.KSYSCALL: _PT_REGS,
-    ContextKind.CUDA: _PT_REGS,
+    ContextKind.CUDA: Layout(0, _KERNEL),
+    ContextKind.CUDA_RETURN: Layout(0, {**_KERNEL, DEVICE_ENTRY: "e"}),
+    ContextKind.CUDA_MEMORY: Layout(40, {**_MEMORY_ACCESS, **_KERNEL}),
     ContextKind.SYS_ENTER: _SYS_ENTER,
     ContextKind.SYS_EXIT: _SYS_EXIT,
     # The first word is the address of a pt_regs, read by fault-safe loads; sys_exit's second is the result.

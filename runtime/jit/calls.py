@@ -152,6 +152,5 @@ def lift(site: Site) -> None:
         raise Unsupported(f"insn {site.index}: helper bpf_{name_of(number)} ({number}) is not served here")
     result = emit(site)
     for register in range(1, 6):
-        site.code.values.pop(register, None)
-        site.code.dirty.discard(register)
+        site.code.forget(register)
     site.code.set(0, result)

@@ -67,6 +67,11 @@ class Code:
         self.values[register] = value
         self.dirty.add(register)
 
+    def forget(self, register: int) -> None:
+        """Drop what a register holds: a call has changed it."""
+        self.values.pop(register, None)
+        self.dirty.discard(register)
+
     def flush(self) -> None:
         """Store what changed, before the block ends or memory of registers is read elsewhere."""
         for register in sorted(self.dirty):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from runtime.ebpf import insn as isa
 from runtime.ebpf.context import LAYOUTS
 from runtime.ebpf.insn import Insn, decode
-from runtime.errors import Bug, Unsupported
+from runtime.errors import Unsupported
 from runtime.jit import alu, calls, context, memory
 from runtime.jit.code import Code
+from runtime.jit.control import Control
 from runtime.jit.convention import DUMMY_CONTEXT, FRAMELESS
 from runtime.types import ContextKind
-from runtime.verify.result import Proof
 
 if TYPE_CHECKING:
     from runtime.jit.unit import Unit
@@ -45,7 +45,7 @@ def lift(unit: Unit) -> str:
     starts = sorted({0, *unit.verified.stack, *program.subprograms})
     ends = [*starts[1:], len(insns)]
     functions = [
-        _Function(unit, insns, start, end)
+        Function(unit, insns, start, end)
         for start, end in zip(starts, ends, strict=True)
         if start in unit.verified.reachable
     ]
@@ -81,34 +81,12 @@ def _subprogram(start: int, code: Code) -> str:
     return code.text(f"internal preserve_mostcc i64 @sub_{start}({arguments}, ptr %cx)")
 
 
-class _Function:
-    """Lifts the instructions from `start` to `end`."""
+class Function(Control):
+    """Lifts one function of a program for a target."""
 
     def __init__(self, unit: Unit, insns: list[Insn | None], start: int, end: int) -> None:
-        self.unit, self.insns, self.start, self.end = unit, insns, start, end
-        facts = unit.verified
-        stack = max((-(-facts.stack.get(start, 0) // 16)) * 16, 16)
-        self.code = Code(stack, entry=start == 0)
-        self.reachable = facts.reachable
-        self.origins = {a.origin for a in facts.accesses.values() if a.proof is Proof.GUARDED}
-        self.out_of_fuel = False
-
-    def lift(self) -> Code:
-        code = self.code
-        self._arguments()
-        leaders = self._leaders()
-        for index in range(self.start, self.end):
-            insn = self.insns[index]
-            if insn is None or index not in self.reachable:
-                continue
-            if index in leaders or index == self.start:
-                code.begin(f"b{index}")
-            if not code.closed:
-                self._insn(index, insn)
-        if not code.closed:
-            raise Bug(f"function at insn {self.start} runs off its end")
-        self._end()
-        return code
+        super().__init__(unit, insns, start, end)
+        self.unit = unit
 
     def _arguments(self) -> None:
         inputs = self.unit.inputs
@@ -137,107 +115,26 @@ class _Function:
         else:
             code.add(f"ret i64 {code.op('load i64, ptr %R0')}")
 
-    # Control flow
-
-    def _target(self, index: int, insn: Insn) -> int:
-        return index + 1 + (insn.imm if insn.op == isa.OP_GOTOL else insn.off)
-
-    def _leaders(self) -> set[int]:
-        leaders: set[int] = set()
-        for index in range(self.start, self.end):
-            insn = self.insns[index]
-            if insn is None or index not in self.reachable or insn.kind not in (isa.JMP, isa.JMP32):
-                continue
-            if insn.op not in (isa.OP_CALL, isa.OP_CALLX, isa.OP_EXIT):
-                leaders |= {self._target(index, insn), index + 1}
-        return leaders
-
-    def _insn(self, index: int, insn: Insn) -> None:
-        code, unit = self.code, self.unit
-        if insn.kind in (isa.ALU32, isa.ALU64):
-            alu.lift(code, insn.op, insn.dst, insn.src, (insn.off, insn.imm))
-        elif insn.kind in (isa.JMP, isa.JMP32):
-            self._jump(index, insn)
-        elif insn.op == isa.OP_LD_IMM64:
-            self._wide(index, insn)
-        elif insn.op in isa.LEGACY_LOADS:
-            self._legacy(insn)
-        elif insn.kind == isa.LDX:
-            memory.load(code, unit, index, insn)
+    def _access(self, index: int, insn: Insn) -> None:
+        if insn.kind == isa.LDX:
+            memory.load(self.code, self.unit, index, insn)
         elif insn.is_atomic:
-            memory.atomic(code, unit, index, insn)
+            memory.atomic(self.code, self.unit, index, insn)
         else:
-            memory.store(code, unit, index, insn)
-        if index in self.origins:
-            base = code.get(0 if insn.op == isa.OP_CALL else insn.dst)
-            code.add(f"store i64 {base}, ptr {unit.slot(code, f'base{index}')}")
+            memory.store(self.code, self.unit, index, insn)
 
-    def _jump(self, index: int, insn: Insn) -> None:
-        if insn.op == isa.OP_EXIT:
-            self.code.jump("exit")
-        elif insn.op == isa.OP_CALL:
-            self._call(index, insn)
-        elif insn.op == isa.OP_CALLX:
-            self._call_helper(index)
-        elif insn.op in (isa.OP_JA, isa.OP_GOTOL):
-            self.code.jump(self._edge(index, self._target(index, insn)))
-        elif insn.op == isa.OP_MAY_GOTO:
-            self.code.branch(self._burn(), f"b{self._target(index, insn)}", f"b{index + 1}")
-        else:
-            self._conditional(index, insn)
-
-    def _conditional(self, index: int, insn: Insn) -> None:
-        target, decided = self._target(index, insn), self.unit.verified.decided.get(index)
-        if decided is not None:
-            self.code.jump(self._edge(index, target) if decided else f"b{index + 1}")
-            return
-        test = alu.condition(self.code, insn.op, insn.dst, insn.src, insn.imm)
-        if target == index + 1:
-            self.code.jump(f"b{target}")
-        elif index not in self.unit.verified.fuel_edges:
-            self.code.branch(test, f"b{target}", f"b{index + 1}")
-        else:
-            burn = self.code.label()
-            self.code.branch(test, burn, f"b{index + 1}")
-            self.code.inner(burn)
-            self.code.add(f"br label %{self._edge(index, target)}")
-
-    def _burn(self) -> str:
-        """Take one unit of fuel; give the i1 that says there was none left."""
-        code = self.code
-        place = self.unit.slot(code, "fuel")
-        left = code.op(f"sub i64 {code.op(f'load i64, ptr {place}')}, 1")
-        code.add(f"store i64 {left}, ptr {place}")
-        return code.op(f"icmp slt i64 {left}, 0")
-
-    def _edge(self, index: int, target: int) -> str:
-        """Give the label to jump to; on an edge that costs fuel, end the current text with the test."""
-        if index not in self.unit.verified.fuel_edges:
-            return f"b{target}"
-        code, go_on = self.code, self.code.label()
-        code.flush()
-        self.out_of_fuel = True
-        code.split(self._burn(), "out_of_fuel", go_on)
-        code.inner(go_on)
-        return f"b{target}"
-
-    # Calls and constants
-
-    def _call(self, index: int, insn: Insn) -> None:
-        if insn.src == isa.CALL_HELPER:
-            self._call_helper(index)
-        elif insn.src == isa.CALL_LOCAL:
-            self._call_local(index + 1 + insn.imm)
-        else:
-            raise Unsupported(f"insn {index}: calls to kernel functions cannot be served")
+    def _map(self, insn: Insn, name: str) -> str:
+        """Give what a 64-bit load of a map's name yields."""
+        if insn.src in (isa.SRC_MAP_VALUE, isa.SRC_VALUE_INDEX):
+            return self.unit.value_at(name, insn.high)
+        return self.unit.address(f"head:{name}")
 
     def _call_local(self, target: int) -> None:
         code = self.code
         arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
         code.set(0, code.op(f"call preserve_mostcc i64 @sub_{target}({arguments}, ptr %cx)"))
         for register in range(1, 6):
-            code.values.pop(register, None)
-            code.dirty.discard(register)
+            code.forget(register)
 
     def _call_helper(self, index: int) -> None:
         call = self.unit.verified.calls[index]
@@ -287,20 +184,6 @@ class _Function:
             code.add("ret void")
         code.inner(fall)
         code.set(0, str(ENOENT))
-
-    def _wide(self, index: int, insn: Insn) -> None:
-        code, unit = self.code, self.unit
-        if insn.src == isa.SRC_FUNCTION:
-            code.set(insn.dst, f"ptrtoint (ptr @sub_{index + 1 + insn.imm} to i64)")
-        elif insn.src == 0:
-            value = insn.imm64
-            code.set(insn.dst, str(value - (1 << 64) if value >> 63 else value))
-        elif index not in unit.verified.program.map_refs:
-            raise Unsupported(f"insn {index}: ld_imm64 with source {insn.src} names no map")
-        else:
-            name = unit.verified.program.map_refs[index]
-            in_value = insn.src in (isa.SRC_MAP_VALUE, isa.SRC_VALUE_INDEX)
-            code.set(insn.dst, unit.value_at(name, insn.high) if in_value else unit.address(f"head:{name}"))
 
     def _legacy(self, insn: Insn) -> None:
         """Lift a packet load: big-endian, and outside the packet the program ends with 0."""

@@ -57,6 +57,31 @@ def compile_ir(text: str, *, cheap: bool = False) -> bytes:
     return emitted
 
 
+def compile_ptx(text: str, cpu: str, features: str) -> str:
+    """Compile one module for NVIDIA's virtual machine; gives its assembly.
+
+    LLVM ends the process at some things that an old architecture lacks: call it in a process of its own.
+    `cpu`: such as sm_75; `features`: such as +ptx70.
+
+    Raises:
+        Bug: LLVM does not accept the text.
+    """
+    import llvmlite.binding as llvm  # lazy: 33 ms
+
+    _machine(False)  # initialises LLVM
+    target = llvm.Target.from_triple("nvptx64-nvidia-cuda")
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=3)
+    try:
+        module = llvm.parse_assembly(text, llvm.create_context())
+    except RuntimeError as error:
+        raise Bug(f"LLVM does not accept the lifted program: {error}\n{text}") from error
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = False  # a body is pasted many times
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return str(machine.emit_assembly(module))
+
+
 def optimised(text: str) -> str:
     """Give a module as it goes to the back end."""
     return str(_module(text, _machine(False), False))

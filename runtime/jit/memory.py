@@ -16,9 +16,10 @@ from runtime.maps.spec import MapKind
 from runtime.verify.result import Access, Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from runtime.jit.unit import Unit
+    from runtime.maps.spec import MapSpec
 
 FIRST_VALUE = -2  # `Access.origin`: the base is the first value of the map
 READ_ONLY = 0x80  # BPF_F_RDONLY_PROG: programs cannot change it, and the tracer does not after loading
@@ -28,24 +29,24 @@ ATOMICS = {0x00: "add", 0x40: "or", 0x50: "and", 0xA0: "xor", 0xE0: "xchg"}
 def _pointer(code: Code, unit: Unit, access: Access, register: int, offset: int) -> str:
     if access.proof is Proof.STACK and access.frame == 0 and access.offset is not None:
         return code.stack_at(access.offset)
-    if _is_single(unit, access):
+    spec = unit.maps.get(access.value_of)
+    if spec is not None and is_single(spec, access):
         return code.pointer(unit.value_at(access.value_of, access.offset or 0))
     return code.pointer(_number(code, register, offset))
 
 
-def _is_single(unit: Unit, access: Access) -> bool:
+def is_single(spec: MapSpec, access: Access) -> bool:
     """Tell whether the address is known: the only value of an array, at a constant offset."""
-    spec = unit.maps.get(access.value_of)
-    if spec is None or access.proof is not Proof.PLAIN or access.offset is None:
+    if access.proof is not Proof.PLAIN or access.offset is None:
         return False
     return spec.kind == MapKind.ARRAY and spec.max_entries == 1
 
 
-def _constant(unit: Unit, access: Access) -> int | None:
+def read_only_value(maps: Mapping[str, MapSpec], access: Access) -> int | None:
     """Give what a load from a read-only data section yields, None where it is not known."""
-    if not _is_single(unit, access) or access.offset is None:
+    spec = maps.get(access.value_of)
+    if spec is None or not is_single(spec, access) or access.offset is None:
         return None
-    spec = unit.maps[access.value_of]
     if not spec.flags & READ_ONLY or spec.initial is None or access.offset + access.size > len(spec.initial):
         return None
     return int.from_bytes(spec.initial[access.offset : access.offset + access.size], "little")
@@ -78,7 +79,7 @@ def _inside(code: Code, unit: Unit, access: Access, register: int, offset: int) 
     return code.op(f"and i1 {fits}, {code.op(f'icmp ule i64 {distance}, {room}')}")
 
 
-def _guarded(code: Code, inside: str, body: Callable[[], str], bits: int) -> str:
+def guarded(code: Code, inside: str, body: Callable[[], str], bits: int) -> str:
     """Run `body` only where `inside` holds; give its iBITS result, 0 elsewhere."""
     yes, done, start = code.label(), code.label(), code.label()
     code.add(f"br label %{start}")
@@ -98,7 +99,7 @@ def load(code: Code, unit: Unit, index: int, insn: Insn) -> None:
     """Lift LDX, with or without sign extension."""
     access, bits = unit.verified.accesses[index], insn.size * 8
     sign = insn.op & 0xE0 == 0x80
-    known = _constant(unit, access)
+    known = read_only_value(unit.maps, access)
     if known is not None:
         value = str(signed(known, bits))
     elif access.proof is Proof.CONTEXT:
@@ -108,7 +109,7 @@ def load(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         value = code.narrow(wide, bits)
     elif access.proof is Proof.GUARDED:
         inside = _inside(code, unit, access, insn.src, insn.off)
-        value = _guarded(code, inside, lambda: _plain_load(code, unit, access, insn), bits)
+        value = guarded(code, inside, lambda: _plain_load(code, unit, access, insn), bits)
     else:
         value = _plain_load(code, unit, access, insn)
     code.set(insn.dst, code.widen(value, bits, sign=sign))
@@ -133,7 +134,7 @@ def store(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         return "0"
 
     if access.proof is Proof.GUARDED:
-        _guarded(code, _inside(code, unit, access, insn.dst, insn.off), plain, 8)
+        guarded(code, _inside(code, unit, access, insn.dst, insn.off), plain, 8)
     else:
         plain()
 
@@ -149,7 +150,7 @@ def atomic(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         return _atomic(code, unit, access, insn, operand)
 
     if access.proof is Proof.GUARDED:
-        old = _guarded(code, _inside(code, unit, access, base, insn.off), body, bits)
+        old = guarded(code, _inside(code, unit, access, base, insn.off), body, bits)
     elif access.proof in (Proof.STACK, Proof.PLAIN):
         old = body()
     else:

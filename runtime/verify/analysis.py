@@ -10,8 +10,10 @@ from typing import NoReturn
 from runtime.ebpf.context import LAYOUTS, Layout
 from runtime.ebpf.object import Program
 from runtime.errors import Refused, Span, Unsupported
-from runtime.helpers.table import HELPERS, Helper
+from runtime.helpers.device import DEVICE, reason_on_device
+from runtime.helpers.table import HELPERS, Helper, reason_of
 from runtime.maps.spec import MapSpec
+from runtime.types import DEVICE_KINDS
 from runtime.verify.facts import Facts
 from runtime.verify.flow import Flow
 from runtime.verify.number import const
@@ -56,7 +58,9 @@ class Analysis:
             if spec.inner is not None:
                 specs[spec.inner.name] = spec.inner
         lines = sorted(program.lines)
-        return cls(program, flow, specs, layout=LAYOUTS.get(program.context), line_starts=lines)
+        helpers = DEVICE if program.context in DEVICE_KINDS else HELPERS
+        layout = LAYOUTS.get(program.context)
+        return cls(program, flow, specs, layout=layout, line_starts=lines, helpers=helpers)
 
     def fresh(self) -> int:
         """An ident that no other scalar has."""
@@ -95,6 +99,10 @@ class Analysis:
         if value is None:
             self.refuse(state, pc, f"r{number} is used before it is set")
         return value
+
+    def reason(self, number: int) -> str:
+        """Why a helper cannot be called."""
+        return reason_on_device(number) if self.program.context in DEVICE_KINDS else reason_of(number)
 
     def spec(self, name: str) -> MapSpec:
         """The map of that name, or the template of an outer map's elements."""

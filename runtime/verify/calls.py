@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.errors import Bug
-from runtime.helpers.table import Arg, Helper, Result, reason_of
+from runtime.helpers.table import Arg, Helper, Result
 from runtime.maps.spec import MapSpec
 from runtime.verify.analysis import READ_ONLY, Analysis, forget_results, release
 from runtime.verify.number import const, signed, signed64, unsigned
@@ -74,7 +74,7 @@ def check(a: Analysis, state: State, pc: int, number: int) -> Call:
     """
     helper = a.helpers.get(number)
     if helper is None:
-        a.unsupported(state, pc, reason_of(number))
+        a.unsupported(state, pc, a.reason(number))
     if state.lock and number != UNLOCK:
         a.refuse(state, pc, f"bpf_{helper.name}() is called while a spin lock is held")
     args = Args(a, state, pc, helper)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runtime.ebpf.object import Program
 from runtime.helpers.table import HELPERS, MAP_ITERATE, Helper
 from runtime.maps.spec import MapSpec
+from runtime.types import DEVICE_KINDS
 from runtime.verify import loops
 from runtime.verify.analysis import Analysis
 from runtime.verify.calls import LOOP
@@ -41,7 +42,7 @@ def verify(
     flow = scan(program.insns)
     a = Analysis.of(program, flow, maps)
     a.counters = loops.counters(flow)
-    if helpers:
+    if helpers and program.context not in DEVICE_KINDS:
         a.helpers = {**helpers, **HELPERS}
     Engine(a).run()
     return _result(a, helpers or {})

@@ -301,7 +301,7 @@ def _constant_data(a: Analysis, region: Region, number: Number, size: int) -> Va
 def _in_context(a: Analysis, state: State, pc: int, number: Number, size: int) -> Fact:
     limit = a.layout.size if a.layout else 0
     lo, hi = signed64(number)
-    if not limit:
+    if not limit and not (a.layout and a.layout.words):
         a.refuse(state, pc, f"programs of kind {a.program.context.value} have no context to read")
     if a.layout is not None and not a.layout.may_read(lo, hi, size):
         a.refuse(state, pc, f"reads bytes {lo}..{hi + size - 1} of the context, which has {limit} bytes")

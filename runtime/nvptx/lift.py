@@ -1,0 +1,140 @@
+"""From verified eBPF to one LLVM module for a device.
+
+Control flow and arithmetic are those of `runtime/jit/lift.py`; memory, maps, helpers and the context are the
+device's. Everything ends up in one function: a body cannot call, and local memory would cost each copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtime.ebpf import insn as isa
+from runtime.ebpf.insn import Insn, decode
+from runtime.jit.control import Control
+from runtime.jit.convention import DUMMY_CONTEXT
+from runtime.jit.memory import READ_ONLY
+from runtime.nvptx import call, memory
+from runtime.nvptx.body import INPUTS, WIDE
+
+if TYPE_CHECKING:
+    from runtime.jit.code import Code
+    from runtime.nvptx.unit import Unit
+
+LAYOUT = "e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64"
+TRIPLE = "nvptx64-nvidia-cuda"
+DECLARATIONS = """
+declare i16 @llvm.bswap.i16(i16)
+declare i32 @llvm.bswap.i32(i32)
+declare i64 @llvm.bswap.i64(i64)
+attributes #0 = { nounwind convergent "no-builtins" "no-jump-tables"="true" }
+!0 = !{}
+"""
+
+
+def lift(unit: Unit) -> str:
+    """Give the LLVM IR of a whole program; `unit` then knows inputs and what was used.
+
+    Raises:
+        Unsupported: the program asks for what a device cannot do.
+    """
+    program = unit.verified.program
+    insns = decode(program.insns)
+    starts = sorted({0, *unit.verified.stack, *program.subprograms})
+    ends = [*starts[1:], len(insns)]
+    functions = [
+        DeviceFunction(unit, insns, start, end)
+        for start, end in zip(starts, ends, strict=True)
+        if start in unit.verified.reachable
+    ]
+    bodies = [function.lift() for function in functions]
+    texts = [_entry(unit, bodies[0])]
+    texts += [_subprogram(f.start, body) for f, body in zip(functions[1:], bodies[1:], strict=True)]
+    head = f'target datalayout = "{LAYOUT}"\ntarget triple = "{TRIPLE}"'
+    return "\n".join([head, *unit.declarations.values(), *texts, DECLARATIONS])
+
+
+def _entry(unit: Unit, code: Code) -> str:
+    """Finish the entry function: now all slots and inputs are known."""
+    setup: list[str] = []
+    for name in unit.inherited:
+        place = f"%slot_{name}"
+        setup.append(f"{place} = getelementptr i8, ptr %cx, i64 {unit.slots[f'in_{name}']}")
+        value = f"%in_{name}"
+        if name not in WIDE:
+            value = f"%wide_{name}"
+            setup.append(f"{value} = zext i32 %in_{name} to i64")
+        setup.append(f"store i64 {value}, ptr {place}")
+    if "fuel" in unit.slots:
+        setup.append(f"%slot_fuel = getelementptr i8, ptr %cx, i64 {unit.slots['fuel']}")
+        setup.append(f"store i64 {unit.fuel}, ptr %slot_fuel")
+    for name, offset in unit.slots.items():
+        if name.startswith(("record", "sequence")):
+            setup.append(f"%slot_{name} = getelementptr i8, ptr %cx, i64 {offset}")
+            setup.append(f"store i64 0, ptr %slot_{name}")
+    code.head[:0] = [f"%cx = alloca [{max(8 * len(unit.slots), 8)} x i8], align 8", *setup]
+    arguments = ", ".join(f"i{64 if name in WIDE else 32} %in_{name}" for name in INPUTS)
+    return code.text(f"void @probe({arguments})")
+
+
+def _subprogram(start: int, code: Code) -> str:
+    arguments = ", ".join(f"i64 %a{i}" for i in range(5))
+    return code.text(f"internal i64 @sub_{start}({arguments}, ptr %cx) alwaysinline")
+
+
+class DeviceFunction(Control):
+    """Lifts one function of a program for a device."""
+
+    def __init__(self, unit: Unit, insns: list[Insn | None], start: int, end: int) -> None:
+        super().__init__(unit, insns, start, end)
+        self.unit = unit
+
+    def _arguments(self) -> None:
+        if self.start:
+            for number in range(5):
+                self.code.set(number + 1, f"%a{number}")
+        else:
+            self.code.set(1, str(DUMMY_CONTEXT))
+
+    def _end(self) -> None:
+        code = self.code
+        if self.out_of_fuel:
+            code.inner("out_of_fuel")
+            code.add("store i64 0, ptr %R0")
+            code.add("br label %exit")
+        code.inner("exit")
+        code.add("ret void" if code.entry else f"ret i64 {code.op('load i64, ptr %R0')}")
+
+    def _access(self, index: int, insn: Insn) -> None:
+        if insn.kind == isa.LDX:
+            memory.load(self.code, self.unit, index, insn)
+        elif insn.is_atomic:
+            memory.atomic(self.code, self.unit, index, insn)
+        else:
+            memory.store(self.code, self.unit, index, insn)
+
+    def _call_local(self, target: int) -> None:
+        code = self.code
+        arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
+        code.set(0, code.op(f"call i64 @sub_{target}({arguments}, ptr %cx)"))
+        for register in range(1, 6):
+            code.forget(register)
+
+    def _call_helper(self, index: int) -> None:
+        found = self.unit.verified.calls[index]
+        if found.helper == 0:
+            self._call_local(found.callback)
+        else:
+            call.lift(call.Site(self.code, self.unit, index, found))
+
+    def _map(self, insn: Insn, name: str) -> str:
+        if insn.src in (isa.SRC_MAP_VALUE, isa.SRC_VALUE_INDEX):
+            address = self.unit.value_at(self.code, name, insn.high)
+            spec = self.unit.maps[name]
+            if spec.flags & READ_ONLY and spec.initial is not None:
+                self.unit.texts[address] = spec.initial[insn.high :]
+            return address
+        return self.unit.head(self.code, name)
+
+    def _legacy(self, insn: Insn) -> None:
+        del insn
+        raise self.unit.refused(self.start, "packet loads need a packet")

@@ -1,0 +1,246 @@
+"""Maps of devices as the tracer sees them: what is placed, what a copy of it means, and where that goes.
+
+A session's own maps stay what everything is printed from. What devices add to values that are only added to
+is added there too, the rest is written over what was there: both sides may fill a map that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from runtime.errors import Problem
+from runtime.maps.layout import ring_bytes, up
+from runtime.maps.spec import MapKind, MapSpec
+from runtime.nvptx import hashes
+from runtime.nvptx.layout import (
+    ARRAYS,
+    CONTEXT_BYTES,
+    DATA,
+    DROPPED,
+    HASHES,
+    MAX_MAPS,
+    PINNED,
+    RINGS,
+    THREADED,
+    DeviceLayout,
+    has_slots,
+    layout_of,
+    slots_for,
+)
+from runtime.nvptx.ring import EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MASK64 = (1 << 64) - 1
+NOEXIST = 1
+Row = tuple[bytes, bytes]
+
+
+class Where(Enum):
+    """Whose memory a map lies in."""
+
+    DEVICE = "device"
+    PINNED = "pinned"  # memory of the host that devices reach; the rings' data as well
+
+
+class View(Protocol):
+    """A map in the session's region."""
+
+    def set(self, key: bytes, value: bytes, flags: int = 0) -> object:
+        """Put a value."""
+
+    def take(self, items: Iterable[Row]) -> object:
+        """Subtract values from those that are only added to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One map: `size` bytes that begin as `initial` and zeros; `index`: in the context constant.
+
+    `slots`: copies of its values that multiprocessors add to. `ring`: bytes of pinned memory that a ring
+    needs beside it, 0 for others; see `ring_control`.
+    """
+
+    name: str
+    index: int
+    size: int
+    initial: bytes
+    where: Where
+    slots: int
+    ring: int
+    spec: MapSpec
+    layout: DeviceLayout
+
+
+def place(specs: Iterable[MapSpec], sms: int, threads: int) -> tuple[Placed, ...]:
+    """Place the maps of a session, in the order of their index.
+
+    `sms`: multiprocessors of the device; `threads`: those that maps with a value for each have room for.
+
+    Raises:
+        Problem: there are too many, or one cannot exist on a device.
+    """
+    placed = []
+    for index, spec in enumerate(specs):
+        if index >= MAX_MAPS:
+            raise Problem(f"map '{spec.name}': GPU programs of one session have at most {MAX_MAPS} maps")
+        layout = layout_of(spec, slots_for(sms), threads)
+        where = Where.PINNED if spec.kind in PINNED else Where.DEVICE
+        ring = ring_bytes(spec) if spec.kind in RINGS else 0
+        slots = slots_for(sms) if has_slots(spec) else 1
+        initial = bytes(DATA) + spec.initial if spec.initial else b""
+        placed.append(Placed(spec.name, index, layout.bytes, initial, where, slots, ring, spec, layout))
+    return tuple(placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What programs find in a context constant beside their maps.
+
+    `sms`, `threads`: as given to `place`. `enabled`: bits of the probes that run. `pid`: of the process.
+    `clock_offset`: nanoseconds from the device's clock to what `nsecs` is on the host.
+    """
+
+    sms: int
+    threads: int
+    enabled: int = MASK64
+    pid: int = 0
+    clock_offset: int = 0
+    seed: int = 0
+
+
+def context_bytes(placed: Sequence[Placed], addresses: Sequence[int], facts: Facts) -> bytes:
+    """Give the 256 bytes of a context constant; `addresses`: of the maps on the device, as in `placed`."""
+    ring = next((at for one, at in zip(placed, addresses, strict=True) if one.name == EVENTS), 0)
+    head = struct.pack(
+        "<QQQqIIQ",
+        *(facts.enabled, ring, facts.pid << 32 | facts.pid, facts.clock_offset),
+        *(slots_for(facts.sms), facts.threads, facts.seed),
+    )
+    return (head + struct.pack(f"<{len(addresses)}Q", *addresses)).ljust(CONTEXT_BYTES, b"\0")
+
+
+def ring_control(placed: Placed, data: int, tail: int) -> bytes:
+    """Give what a ring's control block begins as: where its data are, and the reader's position."""
+    return struct.pack("<6Q", 0, 0, 0, data, placed.ring, tail).ljust(placed.size, b"\0")
+
+
+def session_spec(spec: MapSpec, sms: int, threads: int) -> MapSpec:
+    """Give the map that stands for a device's in the session: types of devices become usual ones."""
+    if spec.kind in THREADED:
+        return replace(spec, kind=int(MapKind.ARRAY), value_size=up(spec.value_size, 8) * threads)
+    if spec.kind == MapKind.PERCPU_ARRAY:
+        return replace(spec, kind=int(MapKind.ARRAY), value_size=up(spec.value_size, 8) * slots_for(sms))
+    if spec.kind in ARRAYS:
+        return replace(spec, kind=int(MapKind.ARRAY))
+    if spec.kind in HASHES:
+        return replace(spec, kind=int(MapKind.HASH))
+    return spec
+
+
+def fold(placed: Placed, copies: Sequence[bytes]) -> list[Row]:
+    """Put the copies that devices have of one map together: keys, and values as `session_spec` has them.
+
+    Values that are only added to are summed; of others a later copy that has any wins. Values for each
+    multiprocessor or thread follow one another, each padded to 8 bytes.
+    """
+    rows: dict[bytes, bytes] = {}
+    for copy in copies:
+        for key, value in _rows(placed, copy):
+            before = rows.get(key)
+            if before is None:
+                rows[key] = value
+            elif placed.spec.added_only:
+                rows[key] = _added(before, value)
+            elif any(value):
+                rows[key] = value
+    return list(rows.items())
+
+
+def dropped(copies: Sequence[bytes]) -> int:
+    """Count the updates that found no room, and look-ups of threads that have no value."""
+    return sum(struct.unpack_from("<Q", copy, DROPPED)[0] for copy in copies)
+
+
+def _rows(placed: Placed, copy: bytes) -> list[Row]:
+    if placed.spec.kind in HASHES:
+        return _hash_rows(placed, copy)
+    if placed.spec.kind in RINGS:
+        return []
+    return [(n.to_bytes(4, "little"), _value(placed, copy, n)) for n in range(placed.spec.max_entries)]
+
+
+def _value(placed: Placed, copy: bytes, index: int) -> bytes:
+    spec, plan = placed.spec, placed.layout
+    if spec.kind in THREADED:
+        start = DATA + plan.stride * plan.blocks * index
+        return copy[start : start + plan.stride * plan.blocks]
+    starts = [DATA + block * plan.block + index * plan.stride for block in range(placed.slots)]
+    values = [copy[start : start + plan.stride] for start in starts]
+    if spec.added_only:
+        total = values[0]
+        for value in values[1:]:
+            total = _added(total, value)
+        return total[: spec.value_size]
+    return b"".join(values) if len(values) > 1 else values[0][: spec.value_size]
+
+
+def _added(one: bytes, other: bytes) -> bytes:
+    """Add word by word."""
+    size = up(len(one), 8)
+    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (one, other)]
+    sums = [(a + b) & MASK64 for a, b in zip(*words, strict=True)]
+    return struct.pack(f"<{size // 8}Q", *sums)[: len(one)]
+
+
+def _hash_rows(placed: Placed, copy: bytes) -> list[Row]:
+    spec, plan = placed.spec, placed.layout
+    found = []
+    for start in range(DATA, DATA + plan.entry * plan.entries, plan.entry):
+        if copy[start] & hashes.STATES == hashes.READY:
+            key = copy[start + 8 : start + 8 + spec.key_size]
+            found.append((key, copy[start + plan.value : start + plan.value + spec.value_size]))
+    return found
+
+
+@dataclass(slots=True)
+class Mirror:
+    """Keeps a session's map up to date with its copies on devices; `before`: what was there the last time."""
+
+    placed: Placed
+    before: dict[bytes, bytes] = field(default_factory=dict)
+
+    def store(self, view: View, rows: Iterable[Row]) -> None:
+        """Bring what changed since the last time into the session's map.
+
+        Raises:
+            Problem: the map is full.
+        """
+        for key, value in rows:
+            old = self.before.get(key, bytes(len(value)))
+            if value == old:
+                continue
+            if self.placed.spec.added_only:
+                _add(view, key, old, value)
+            else:
+                view.set(key, value)
+            self.before[key] = value
+
+
+def _add(view: View, key: bytes, old: bytes, new: bytes) -> None:
+    with contextlib.suppress(Problem):  # the key exists
+        view.set(key, bytes(len(new)), NOEXIST)
+    size = up(len(new), 8)
+    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (old, new)]
+    less = struct.pack(f"<{size // 8}Q", *((a - b) & MASK64 for a, b in zip(*words, strict=True)))
+    view.take([(key, less)])
+
+
+def store(view: View, placed: Placed, rows: Iterable[Row]) -> None:
+    """Put rows into a session's map that has nothing of this device yet."""
+    Mirror(placed).store(view, rows)
