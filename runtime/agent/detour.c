@@ -8,14 +8,17 @@
 // A row stays for as long as a thread may be on its way: once its site has its own bytes back, it leads there.
 #include "signals.h"
 
-enum { SIGTRAP_ = 5, MAX_DETOURS = 1024, INT3 = 0xcc, PAGE = 4096, SLIDE = 512, HOP = 0x66 };
+enum { SIGTRAP_ = 5, MAX_DETOURS = 1024, PAGE = 4096, SLIDE = 512, HOP = 0x66 };
+// A row lies at the low 16 bits of its address, or behind others that do. Hardly any page of the table is ever touched.
+enum { ROWS = (1 << 16) + MAX_DETOURS + 1 };
 
 struct detour {
-	u64 minus; // the address at which a thread arrives, negated: the lookup can only add. 0 ends the table
+	u64 minus; // the address at which a thread arrives, negated: the lookup can only add. 0: no row, and none behind
 	u64 to;
 };
 
-struct detour detours[MAX_DETOURS + 1] __attribute__((visibility("hidden")));
+struct detour *detours __attribute__((visibility("hidden")));
+static u32 detour_count;
 
 static void on_trap(int signal, void *info, void *context);
 static struct taken trap = { .number = SIGTRAP_, .ours = on_trap };
@@ -25,7 +28,8 @@ static u32 has_trap, has_page;
 // No flag is changed. Where the table has no such row, somebody has called a null pointer: that ends as it would.
 void page_entry(void);
 __asm__(".text\n.type page_entry, @function\npage_entry:\n"
-	"\tlea -128(%rsp), %rsp\n\tpush %rdx\n\tmov 136(%rsp), %rdx\n\tlea detours(%rip), %r11\n"
+	"\tlea -128(%rsp), %rsp\n\tpush %rdx\n\tmov 136(%rsp), %rdx\n\tmov detours(%rip), %r11\n"
+	"\tmovzwl %dx, %ecx\n\tlea (%r11,%rcx,8), %r11\n\tlea (%r11,%rcx,8), %r11\n"
 	"1:\tmov (%r11), %rcx\n\tjrcxz 3f\n\tlea (%rcx,%rdx), %rcx\n\tjrcxz 2f\n\tlea 16(%r11), %r11\n\tjmp 1b\n"
 	"2:\tpop %rdx\n\tlea 136(%rsp), %rsp\n\tjmp *8(%r11)\n"
 	"3:\tpop %rdx\n\tlea 128(%rsp), %rsp\n\tmovabs $0x800000000000, %r11\n\tjmp *%r11\n"
@@ -33,7 +37,7 @@ __asm__(".text\n.type page_entry, @function\npage_entry:\n"
 
 static struct detour *row_of(u64 at)
 {
-	struct detour *row = detours;
+	struct detour *row = detours + (u16)at;
 
 	while (row->minus && row->minus != -at)
 		row++;
@@ -43,10 +47,10 @@ static struct detour *row_of(u64 at)
 static void on_trap(int signal, void *info, void *context)
 {
 	u64 *ip = context_register(context, REG_RIP);
-	struct detour *row = row_of(*ip - 1);
+	struct detour *row = detours ? row_of(*ip - 1) : 0;
 
 	(void)signal;
-	if (row->minus)
+	if (row && row->minus)
 		*ip = row->to;
 	else
 		signal_chain(&trap, info, context);
@@ -81,13 +85,27 @@ static s32 open_page(void)
 	return (s32)sys(SYS_MPROTECT, 0, PAGE, PROT_X); // where the processor can: not readable, so null still faults
 }
 
+static s32 open_table(void)
+{
+	s64 got;
+
+	if (detours)
+		return detour_count < MAX_DETOURS ? 0 : -E_NOSPC;
+	got = sys(SYS_MMAP, 0, ROWS * sizeof *detours, PROT_R | PROT_W, PRIVATE | ANONYMOUS | NORESERVE, -1, 0);
+	if (is_error(got))
+		return (s32)got;
+	detours = (struct detour *)got;
+	return 0;
+}
+
 s32 detour_add(const struct site *site)
 {
-	struct detour *row = row_of(arrival(site));
-	s32 err = 0;
+	struct detour *row;
+	s32 err = open_table();
 
-	if (row == &detours[MAX_DETOURS])
-		return -E_NOSPC;
+	if (err)
+		return err;
+	row = row_of(arrival(site));
 	if (site->kind == SITE_PAGE)
 		err = open_page();
 	else if (!has_trap)
@@ -95,6 +113,7 @@ s32 detour_add(const struct site *site)
 	has_trap |= site->kind == SITE_TRAP;
 	if (err)
 		return err;
+	detour_count += !row->minus;
 	__atomic_store_n(&row->to, site->thunk, __ATOMIC_RELEASE);
 	__atomic_store_n(&row->minus, -arrival(site), __ATOMIC_RELEASE);
 	agent.state->flags |= STATE_DETOURS;
@@ -116,6 +135,9 @@ void detours_close(void)
 	if (has_page)
 		sys(SYS_MUNMAP, 0, PAGE);
 	has_trap = has_page = 0;
-	zero_bytes(detours, sizeof detours);
+	if (detours)
+		sys(SYS_MUNMAP, detours, ROWS * sizeof *detours);
+	detours = 0;
+	detour_count = 0;
 	agent.state->flags &= ~(u32)STATE_DETOURS;
 }

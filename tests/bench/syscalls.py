@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 
 from tests.bench.row import Row
 from tests.tools.target import build
 from tests.tools.tracing import Running, Tracer, counts, read_until
 
+WARM = 2.0  # seconds
 BATCHES, CALLS = 60, 50_000
 GETPPID, BY_NUMBER, OTHER = 0, 1, 2
 LATENCY = """
@@ -30,6 +32,10 @@ ROWS = (
     ("count() where any call is made", "tracepoint:syscalls:sys_enter_getppid { @ = count(); }", BY_NUMBER, 0.0),
     ("count() after one made there", "tracepoint:syscalls:sys_exit_getppid { @ = count(); }", BY_NUMBER, 0.0),
     ("another call is traced, of one made there", "tracepoint:syscalls:sys_enter_getuid { @ = count(); }", BY_NUMBER, 1.0),
+)  # fmt: skip
+PAGE_ROWS = (
+    ("+ page 0: count() before a call", ROWS[0][1]),
+    ("+ page 0: all are rewritten, another is counted", "tracepoint:raw_syscalls:sys_enter /args.id == 39/ { @ = count(); }"),
 )  # fmt: skip
 
 
@@ -65,7 +71,40 @@ def rows() -> Iterator[Row]:
                 tracer.end()
             again = min(bare[kind], calls.best(kind))
             yield Row(f"+ {name}", armed - again, "ns", "the bare call", armed / again, goal)
+        yield from _by_page(calls, bare)
         yield from _kernel(calls, bare[GETPPID])
+        yield from _perf(calls, bare[GETPPID])
+
+
+def _by_page(calls: Calls, bare: dict[int, float]) -> Iterator[Row]:
+    """What rewriting every `syscall` to a call into page 0 costs: the traced call, and the others."""
+    if os.geteuid():
+        yield Row("+ page 0, count()", 0, "ns", skipped="needs root")
+        return
+    for name, program in PAGE_ROWS:
+        options = ("-q", "--no-warnings", "--syscalls", "page0-always", "-p", str(calls.target.pid))
+        with Tracer((*options, "-e", program)) as tracer:
+            armed = calls.best(GETPPID)
+            tracer.end()
+        yield Row(name, armed - bare[GETPPID], "ns", "the bare call", armed / bare[GETPPID])
+
+
+def _perf(calls: Calls, bare: float) -> Iterator[Row]:
+    """A summary by `perf trace`, the kernel's tracepoints and a buffer of events."""
+    name = "+ perf trace -s"
+    if not shutil.which("perf") or os.geteuid():
+        yield Row(name, 0, "ns", skipped="needs root and perf")
+        return
+    process = subprocess.Popen(
+        ["perf", "trace", "-s", "-e", "getppid", "-p", str(calls.target.pid)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(WARM)  # it does not tell when it has begun
+    armed = calls.best(GETPPID)
+    process.send_signal(2)
+    process.communicate()
+    yield Row(name, armed - bare, "ns", "the bare call", armed / bare)
 
 
 def _kernel(calls: Calls, bare: float) -> Iterator[Row]:
