@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import Problem, Unsupported
-from runtime.maps.layout import power, up
+from runtime.maps.layout import power, ring_bytes, up
 from runtime.maps.spec import MapKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from runtime.maps.spec import MapSpec
 
 # The context constant, 256 bytes.
@@ -21,6 +23,7 @@ ENABLED, RING, PID_TGID, CLOCK_OFFSET, SLOTS, THREADS, SEED, BASES = 0, 8, 16, 2
 CONTEXT_BYTES = 256
 MAX_MAPS = (CONTEXT_BYTES - BASES) // 8
 
+RING_DATA = 4096  # of a ring in the host's memory; before it: u64 tail
 LINE = 128  # what one reduction touches at once in the second-level cache
 USED, DROPPED, DATA = 0, 8, LINE  # in a map
 MAX_SLOTS = 256  # multiprocessors, whatever the driver counts
@@ -79,7 +82,7 @@ def layout_of(spec: MapSpec, slots: int, threads: int) -> DeviceLayout:
         Problem: it would be too large.
     """
     if spec.kind in RINGS:
-        return DeviceLayout(0, 1, 0, 0, 0, 0, DATA)
+        return DeviceLayout(0, 1, ring_bytes(spec), 0, 0, 0, DATA)  # the block lies in the host's memory
     if spec.kind in HASHES:
         layout = _hash(spec)
     elif spec.kind in ARRAYS:
@@ -97,6 +100,16 @@ def layout_of(spec: MapSpec, slots: int, threads: int) -> DeviceLayout:
     if layout.bytes > MAX_BYTES:
         raise Problem(f"map '{spec.name}' would need {layout.bytes} bytes of device memory")
     return layout
+
+
+def ring_places(specs: Iterable[MapSpec]) -> dict[str, int]:
+    """Give where each ring begins in the memory of the host that devices see: name → offset."""
+    places, at = {}, 0
+    for spec in specs:
+        if spec.kind in RINGS:
+            places[spec.name] = at
+            at += RING_DATA + ring_bytes(spec)
+    return places
 
 
 def stride_of(spec: MapSpec) -> int:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from runtime.errors import Problem
-from runtime.maps.layout import ring_bytes, up
+from runtime.maps.layout import up
 from runtime.maps.spec import MapKind, MapSpec
 from runtime.nvptx import hashes
 from runtime.nvptx.layout import (
@@ -24,14 +24,15 @@ from runtime.nvptx.layout import (
     HASHES,
     MAX_MAPS,
     PINNED,
+    RING_DATA,
     RINGS,
     THREADED,
     DeviceLayout,
     has_slots,
     layout_of,
+    ring_places,
     slots_for,
 )
-from runtime.nvptx.ring import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,8 +63,8 @@ class View(Protocol):
 class Placed:
     """One map: `size` bytes that begin as `initial` and zeros; `index`: in the context constant.
 
-    `slots`: copies of its values that multiprocessors add to. `ring`: bytes of pinned memory that a ring
-    needs beside it, 0 for others; see `ring_control`.
+    `slots`: copies of its values that multiprocessors add to. `ring`: where a ring begins in the memory
+    of the host that devices see, -1 for other maps; it takes `ring_size` bytes there, zero at first.
     """
 
     name: str
@@ -76,6 +77,11 @@ class Placed:
     spec: MapSpec
     layout: DeviceLayout
 
+    @property
+    def ring_size(self) -> int:
+        """Bytes that a ring takes in the host's memory."""
+        return RING_DATA + self.layout.block if self.ring >= 0 else 0
+
 
 def place(specs: Iterable[MapSpec], sms: int, threads: int) -> tuple[Placed, ...]:
     """Place the maps of a session, in the order of their index.
@@ -85,13 +91,14 @@ def place(specs: Iterable[MapSpec], sms: int, threads: int) -> tuple[Placed, ...
     Raises:
         Problem: there are too many, or one cannot exist on a device.
     """
-    placed = []
-    for index, spec in enumerate(specs):
+    placed, every = [], list(specs)
+    rings = ring_places(every)
+    for index, spec in enumerate(every):
         if index >= MAX_MAPS:
             raise Problem(f"map '{spec.name}': GPU programs of one session have at most {MAX_MAPS} maps")
         layout = layout_of(spec, slots_for(sms), threads)
         where = Where.PINNED if spec.kind in PINNED else Where.DEVICE
-        ring = ring_bytes(spec) if spec.kind in RINGS else 0
+        ring = rings.get(spec.name, -1)
         slots = slots_for(sms) if has_slots(spec) else 1
         initial = bytes(DATA) + spec.initial if spec.initial else b""
         placed.append(Placed(spec.name, index, layout.bytes, initial, where, slots, ring, spec, layout))
@@ -114,20 +121,17 @@ class Facts:
     seed: int = 0
 
 
-def context_bytes(placed: Sequence[Placed], addresses: Sequence[int], facts: Facts) -> bytes:
-    """Give the 256 bytes of a context constant; `addresses`: of the maps on the device, as in `placed`."""
-    ring = next((at for one, at in zip(placed, addresses, strict=True) if one.name == EVENTS), 0)
+def context_bytes(addresses: Sequence[int], rings: int, facts: Facts) -> bytes:
+    """Give the 256 bytes of a context constant.
+
+    `addresses`: of the maps on the device, by index. `rings`: of the host's memory that rings lie in.
+    """
     head = struct.pack(
         "<QQQqIIQ",
-        *(facts.enabled, ring, facts.pid << 32 | facts.pid, facts.clock_offset),
+        *(facts.enabled, rings, facts.pid << 32 | facts.pid, facts.clock_offset),
         *(slots_for(facts.sms), facts.threads, facts.seed),
     )
     return (head + struct.pack(f"<{len(addresses)}Q", *addresses)).ljust(CONTEXT_BYTES, b"\0")
-
-
-def ring_control(placed: Placed, data: int, tail: int) -> bytes:
-    """Give what a ring's control block begins as: where its data are, and the reader's position."""
-    return struct.pack("<6Q", 0, 0, 0, data, placed.ring, tail).ljust(placed.size, b"\0")
 
 
 def session_spec(spec: MapSpec, sms: int, threads: int) -> MapSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
+from runtime.nvptx.layout import RING_DATA
 from runtime.nvptx.ring import DISCARDED, PADDING, PRINTK, PUTS, RECORD_HEAD
 
 LENGTH = PADDING - 1
@@ -13,10 +14,10 @@ TEXT_EVENT = 0xFF10  # runtime/agent/format.c: a line of trace_printk
 
 
 class DeviceRing:
-    """Reader of one ring: `data` is its memory, `tail` the 8 bytes where the reader says how far it is."""
+    """Reader of one ring: `memory` is all that it takes in the host's memory."""
 
-    def __init__(self, data: memoryview, tail: memoryview) -> None:
-        self.data, self.tail = data, tail
+    def __init__(self, memory: memoryview) -> None:
+        self.tail, self.data = memory[:8], memory[RING_DATA:]
         self.position = 0
 
     def payloads(self) -> list[bytes]:

@@ -1,8 +1,9 @@
 """Records: room is taken once for a group of threads, each publishes its own; lost ones are counted exactly.
 
-The control block of a ring is its map's header in device memory; the data lie in memory of the host. A record
-is a head, `u32 bytes | flags` and `u32 sequence`, and its payload, a multiple of 8. The sequence is the place
-of the record in units of 8, plus 1. The reader zeroes what it has read, so a head that is there is a head.
+Where the writers are, what was lost, and the last known place of the reader lie in the map's header in device
+memory; where the reader is, and the data, in memory of the host. A record is a head, `u32 bytes | flags` and
+`u32 sequence`, and its payload, a multiple of 8. The sequence is the place of the record in units of 8, plus 1.
+The reader zeroes what it has read, so a head that is there is a head.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.maps.layout import up
+from runtime.maps.layout import ring_bytes, up
 from runtime.nvptx import warp
-from runtime.nvptx.layout import RING
+from runtime.nvptx.layout import RING, RING_DATA, ring_places
 from runtime.nvptx.template import filled
 
 if TYPE_CHECKING:
@@ -32,11 +33,23 @@ GPU_RING = 1527
 RESERVE = Path(__file__).with_name("ring_reserve.ll")
 
 
-def reserve(site: Site, control: str, size: int) -> tuple[str, str]:
+def _pinned(site: Site, name: str) -> str:
+    """Give where a ring lies in the host's memory, as an i64."""
+    unit = site.unit
+    offset = ring_places(unit.maps[one] for one in unit.order)[name]
+    return site.code.op(f"add i64 {unit.context(site.code, RING)}, {offset}")
+
+
+def reserve(site: Site, name: str, size: int) -> tuple[str, str]:
     """Take room for a record of `size` bytes; gives its payload's address, 0 for none, and its head."""
     code, unit = site.code, site.unit
-    record = RECORD_HEAD + up(size, 8)
-    unit.declare("@ring_reserve", filled(RESERVE, tries=TRIES, padding=PADDING))
+    record, total = RECORD_HEAD + up(size, 8), ring_bytes(unit.maps[name])
+    function = f"ring_reserve_{unit.index(name)}"
+    text = filled(
+        RESERVE, name=function, tries=TRIES, padding=PADDING, data=RING_DATA, size=total, mask=total - 1
+    )
+    unit.declare(f"@{function}", text)
+    control, pinned = unit.head(code, name), _pinned(site, name)
     mask = warp.active(unit, code)
     number = warp.count(unit, code, mask)
     group = code.op(f"mul i64 {number}, {record}")
@@ -45,7 +58,7 @@ def reserve(site: Site, control: str, size: int) -> tuple[str, str]:
     code.inner(start)
     code.split(warp.is_first(unit, code, mask), one, done)
     code.inner(one)
-    taken = code.op(f"call i64 @ring_reserve(i64 {control}, i64 {group}, i64 {number})")
+    taken = code.op(f"call i64 @{function}(i64 {control}, i64 {pinned}, i64 {group}, i64 {number})")
     last = code.label()
     code.add(f"br label %{last}")
     code.inner(last)
@@ -55,20 +68,12 @@ def reserve(site: Site, control: str, size: int) -> tuple[str, str]:
     begin = warp.from_lane(unit, code, mask, own, warp.first(unit, code, mask))
     shift = code.op(f"mul i64 {warp.rank(unit, code, mask)}, {record}")
     position = code.op(f"add i64 {begin}, {shift}")
-    words = [_word(site, control, at) for at in (24, 32)]
-    wrapped = code.op(f"and i64 {position}, {code.op(f'sub i64 {words[1]}, 1')}")
-    payload = code.op(f"add i64 {code.op(f'add i64 {words[0]}, {wrapped}')}, {RECORD_HEAD}")
+    wrapped = code.op(f"and i64 {position}, {total - 1}")
+    payload = code.op(f"add i64 {code.op(f'add i64 {pinned}, {wrapped}')}, {RING_DATA + RECORD_HEAD}")
     there = code.op(f"icmp ne i64 {begin}, -1")
     sequence = code.op(f"add i64 {code.op(f'lshr i64 {position}, 3')}, 1")
     head = code.op(f"or i64 {code.op(f'shl i64 {sequence}, 32')}, {size}")
     return code.op(f"select i1 {there}, i64 {payload}, i64 0"), head
-
-
-def _word(site: Site, control: str, offset: int) -> str:
-    """Load a word of a control block that never changes."""
-    address = site.code.op(f"add i64 {control}, {offset}")
-    pointer = site.code.op(f"inttoptr i64 {address} to ptr addrspace(1)")
-    return site.code.op(f"load i64, ptr addrspace(1) {pointer}, align 8")
 
 
 def _publish(site: Site, payload: str, head: str) -> None:
@@ -78,7 +83,7 @@ def _publish(site: Site, payload: str, head: str) -> None:
 
 def _reserve(site: Site) -> str:
     """Emit ringbuf_reserve; where the record is, and its head, are kept for the call that ends it."""
-    payload, head = reserve(site, site.unit.head(site.code, site.known().name), site.call.constants[2])
+    payload, head = reserve(site, site.known().name, site.call.constants[2])
     site.code.add(f"store i64 {payload}, ptr {site.unit.slot(site.code, f'record{site.index}')}")
     site.code.add(f"store i64 {head}, ptr {site.unit.slot(site.code, f'sequence{site.index}')}")
     return payload
@@ -99,10 +104,10 @@ def _finish(flags: int) -> Callable[[Site], str]:
     return emit
 
 
-def _send(site: Site, control: str, words: list[str], size: int) -> str:
+def _send(site: Site, name: str, words: list[str], size: int) -> str:
     """Write a whole record; gives the i1 that says whether there was room."""
     code = site.code
-    payload, head = reserve(site, control, size)
+    payload, head = reserve(site, name, size)
     there = code.op(f"icmp ne i64 {payload}, 0")
     write, done = code.label(), code.label()
     code.split(there, write, done)
@@ -122,7 +127,7 @@ def _output(data: int, size: int, full: int) -> Callable[[Site], str]:
         if size not in site.call.constants:
             raise site.unit.refused(site.index, f"{site.name}: the size must be a constant on a device")
         spec, count = site.known(), site.call.constants[size]
-        there = _send(site, site.unit.head(site.code, spec.name), site.words(data, count), count)
+        there = _send(site, spec.name, site.words(data, count), count)
         return site.code.op(f"select i1 {there}, i64 0, i64 {FULL if spec.kind == GPU_RING else full}")
 
     return emit
@@ -130,10 +135,10 @@ def _output(data: int, size: int, full: int) -> Callable[[Site], str]:
 
 def _query(site: Site) -> str:
     """Emit ringbuf_query: bytes not yet read, size, position of the reader, position of the next record."""
-    control, code = site.unit.head(site.code, site.known().name), site.code
-    head = warp.load(code, control)
-    size = _word(site, control, 32)
-    tail = warp.load(code, _word(site, control, 40))
+    name, code = site.known().name, site.code
+    head = warp.load(code, site.unit.head(code, name))
+    size = str(ring_bytes(site.unit.maps[name]))
+    tail = warp.load(code, _pinned(site, name))
     values = (code.op(f"sub i64 {head}, {tail}"), size, tail, head)
     result = "0"
     for number, value in enumerate(values):
@@ -149,7 +154,7 @@ def _text(site: Site, event: int, size: int, arguments: list[str]) -> str:
     if EVENTS not in site.unit.order:
         return "0"
     words = [str(event | size << 16), *arguments, *site.words(1, size)]
-    there = _send(site, site.unit.context(site.code, RING), words, 8 * (1 + len(arguments)) + size)
+    there = _send(site, EVENTS, words, 8 * (1 + len(arguments)) + size)
     return site.code.op(f"select i1 {there}, i64 {size}, i64 {ENOSPC}")
 
 
