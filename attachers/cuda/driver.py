@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,10 +22,12 @@ from attachers.cuda.entries import (
 )
 from attachers.cuda.hooks import Wanted, driver_of, exported, place
 from attachers.cuda.incoming import is_ours, read_file, read_image
-from attachers.cuda.memory import SCRATCH, Context, DeviceMemory, Plan, Scratch
+from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
+from attachers.cuda.plan import Plan
 from attachers.cuda.service import Service
 from attachers.inject.visit import Visitor
 from attachers.target import Target
+from runtime.agent import protocol
 from runtime.errors import Problem
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
@@ -103,6 +106,7 @@ class CudaProcess:
         self._talks = Conversations(target.memory)
         self._scratches: list[int] = []
         self._is_swept = False
+        self.enabled = MASK
 
     # --- hooks ---
 
@@ -128,6 +132,7 @@ class CudaProcess:
             if name in symbols
         ]
         wanted += self._exits()
+        self._quiet()
         self.refused = place(self.target, self.session, wanted)
         self.target.refresh()
         return len(wanted) - len(self.refused)
@@ -250,10 +255,8 @@ class CudaProcess:
             version = scratch.u32(cells[0])
             alike = len({arch for arch, _ in kinds}) == 1
             self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)
-            facts = (self.target.pid << 32 | self.target.pid, 0, self.target.start)
             plan = self._make_plan(self.device)
-            region = lambda: self.target.map_session(self.session)  # noqa: E731 # looked up when it is needed
-            self.memory = DeviceMemory(self.target.memory, self.functions, plan, region, facts)
+            self.memory = DeviceMemory(self.target, self.session, self.functions, plan, self.enabled)
 
     def _call(self, name: str, *arguments: int, flags: int = 0) -> Call:
         return Call(self.functions[name], arguments, flags)
@@ -296,6 +299,7 @@ class CudaProcess:
         if not failed:
             self.loaded[handle] = Loaded(handle, entry.library, mapped)
             yield from self.memory.bind(scratch, handle, is_library=entry.library)
+            self._quiet()
             yield from self._serve_later(scratch)
 
     def _woven(self, entry: Entry, entered: Entered, swapped: Swapped) -> tuple[int, bytes]:
@@ -335,17 +339,30 @@ class CudaProcess:
 
     # --- contexts and ends ---
 
-    def _get(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+    def _enter(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
         """Fill the constants of libraries that come into a context with this call."""
-        if self.memory is None or not any(one.is_library for one in self.loaded.values()):
+        libraries = self._libraries()
+        if self.memory is None or not libraries:
             return
-        if entry.name.startswith("cuCtx"):
-            [failed] = yield [Call(entered.function, entered.all_arguments(entry.count), MAIN)]
-            if failed:
-                return
-        for one in [one for one in self.loaded.values() if one.is_library]:
-            yield from self.memory.bind(scratch, one.handle, is_library=True)
+        [failed] = yield [Call(entered.function, entered.all_arguments(entry.count), MAIN)]
+        if failed:
+            return
+        for handle in libraries:
+            yield from self.memory.bind(scratch, handle, is_library=True)
+        self._quiet()
         yield from self._serve_later(scratch)
+
+    def _libraries(self) -> list[int]:
+        return [one.handle for one in self.loaded.values() if one.is_library]
+
+    def _quiet(self) -> None:
+        """Let threads enter contexts without asking us that have all libraries, or where there are none."""
+        libraries = self._libraries()
+        contexts = self.memory.contexts if self.memory else []
+        seen = [c.handle for c in contexts if c.is_alive and all(one in c.constants for one in libraries)]
+        words = [MASK] if not libraries else seen[: protocol.CUDA_STATE.fields["seen"].count]
+        data = struct.pack(f"<{len(words)}Q", *words).ljust(protocol.CUDA_STATE.size, b"\0")
+        self.target.memory.write(self.target.state + protocol.STATE_CUDA, data)
 
     def _unload(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
         """Forget a module that goes."""
@@ -355,6 +372,7 @@ class CudaProcess:
             return
         for context in self.memory.contexts:
             context.constants.pop(one.handle, None)
+        self._quiet()
         if one.memory[1]:
             yield [Call(entered.function, entered.all_arguments(1), MAIN), give_memory(*one.memory)]
 
@@ -386,14 +404,14 @@ class CudaProcess:
         if self.memory is None or not self.service.runs:
             return
         try:
-            self.service.run(self.memory.switch_off(self.service.scratch()))
+            self.service.run(self.memory.enable(self.service.scratch(), 0))
             self.read()
         finally:
             self.service.stop()
 
 
 def _is_quiet(entry: Entry) -> bool:
-    return entry.name.startswith("cuCtx") and entry.act is Act.GET
+    return entry.act is Act.ENTER
 
 
 def _bury(contexts: list[Context]) -> None:
@@ -406,7 +424,7 @@ ACTS: dict[Act, Callable[[CudaProcess, Entry, Entered, Scratch], Steps]] = {
     Act.FILE: CudaProcess._file,
     Act.LINK_DATA: CudaProcess._link,
     Act.LINK_FILE: CudaProcess._link,
-    Act.GET: CudaProcess._get,
+    Act.ENTER: CudaProcess._enter,
     Act.UNLOAD: CudaProcess._unload,
     Act.END: CudaProcess._end,
 }

@@ -13,7 +13,7 @@ class Act(IntEnum):
     FILE = 2  # an image is loaded from a file
     LINK_DATA = 3
     LINK_FILE = 4
-    GET = 5  # something of a library is asked for: it is loaded into the context, which may be a new one
+    ENTER = 5  # a context becomes the thread's: libraries that are loaded come into it
     UNLOAD = 6
     END = 7  # a context, or the process, is about to end
     START = 8  # the driver starts: all its addresses can be asked for
@@ -52,12 +52,9 @@ ENTRIES = (
     Entry("cuLibraryLoadFromFile", Act.FILE, 8, instead="cuLibraryLoadData", library=True),
     Entry("cuLinkAddData", Act.LINK_DATA, 8, image=2, endings=V2),
     Entry("cuLinkAddFile", Act.LINK_FILE, 6, image=2, instead="cuLinkAddData", endings=V2),
-    Entry("cuLibraryGetKernel", Act.GET, 3, image=1, library=True),
-    Entry("cuLibraryGetModule", Act.GET, 2, image=1, library=True),
-    Entry("cuLibraryGetGlobal", Act.GET, 4, image=2, library=True),
-    Entry("cuKernelGetFunction", Act.GET, 2, image=-1, library=True),
-    Entry("cuCtxSetCurrent", Act.GET, 1, image=-1, library=True),
-    Entry("cuCtxPushCurrent", Act.GET, 1, image=-1, library=True, endings=V2),
+    Entry("cuCtxSetCurrent", Act.ENTER, 1, image=-1),
+    Entry("cuCtxPushCurrent", Act.ENTER, 1, image=-1, endings=V2),
+    Entry("cuCtxCreate", Act.ENTER, 5, image=-1, endings=("_v2", "_v3", "_v4")),
     Entry("cuModuleUnload", Act.UNLOAD, 1, image=0),
     Entry("cuLibraryUnload", Act.UNLOAD, 1, image=0, library=True),
     Entry("cuCtxDestroy", Act.END, 1, image=0, endings=V2),

@@ -6,74 +6,23 @@ thread that has the context (`calls.py`); addresses of functions come from `driv
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attachers.cuda.calls import MUST, NOT_MADE, Call, Steps, give_memory, take_memory
+from attachers.cuda.plan import PAGE, Plan
+from attachers.target import Target
+from runtime.errors import Problem
+from runtime.nvptx.maps import Where
+from runtime.shm.session import Session
 from runtime.symbols.maps import Memory
 
 CONSTANT = b"__bpftime_ctx\0"
 CONSTANT_BYTES = 256
-BASES = 48  # of the maps, in the constant
-MAPS = 26
 SCRATCH = 1 << 14
 NON_BLOCKING, RELAXED, PORTABLE_MAPPED = 1, 2, 3  # of streams, stream capture, host registration (cuda.h)
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A piece of memory for a map: number `index` in the session's order, `size` bytes, what it begins as.
-
-    `shared`: offset in the session's region where it is host memory that the device sees, else -1.
-    """
-
-    index: int
-    size: int
-    initial: bytes = b""
-    shared: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What each context gets. `ring`: offset in the region of what the ring's writers need, -1 for none.
-
-    `shared`: the range of the region (offset, bytes) that the device sees; empty for none.
-    """
-
-    areas: tuple[Area, ...] = ()
-    enabled: int = 0
-    slots: int = 1
-    threads: int = 1
-    ring: int = -1
-    shared: tuple[int, int] = (0, 0)
-
-    def places(self) -> dict[int, int]:
-        """Return where each area of device memory begins in the allocation."""
-        found, at = {}, 0
-        for area in self.areas:
-            if area.shared < 0:
-                found[area.index] = at
-                at += (area.size + 255) & -256
-        return found
-
-    @property
-    def size(self) -> int:
-        """Return the size of the allocation."""
-        return sum((area.size + 255) & -256 for area in self.areas if area.shared < 0)
-
-    def content(self) -> bytes:
-        """Return what the allocation begins as."""
-        out, places = bytearray(self.size), self.places()
-        for area in self.areas:
-            if area.shared < 0:
-                out[places[area.index] : places[area.index] + len(area.initial)] = area.initial
-        return bytes(out)
-
-    def part(self, copy: bytes, index: int) -> bytes:
-        """Return the part of a copy of the allocation that is one area's."""
-        at = self.places()[index]
-        return copy[at : at + next(a.size for a in self.areas if a.index == index)]
+MASK = (1 << 64) - 1
+NOTHING = Call(0, (39,))  # getpid(2)
 
 
 @dataclass(slots=True)
@@ -81,6 +30,7 @@ class Context:
     """One context of the process: `base` of our allocation on the device, `staging` in its own memory.
 
     `copy` is what was read last, which outlives the context. `constants`: by module, where its constant is.
+    `shared`: offset of its part of the session's region, -1 for none; `mapped`: the device's address of that.
     """
 
     handle: int
@@ -88,6 +38,7 @@ class Context:
     stream: int = 0
     base: int = 0
     staging: int = 0
+    shared: int = -1
     mapped: int = 0
     is_alive: bool = True
     copy: bytes = b""
@@ -123,27 +74,19 @@ class Scratch:
 
 
 class DeviceMemory:
-    """Our memory in all contexts of one process.
-
-    `functions`: addresses by the names of `entries.CALLED`. `region`: where the session is mapped there.
-    `facts`: the pid as programs see it, the clock's offset, a seed.
-    """
+    """Our memory in all contexts of one process. `functions`: addresses by the names of `entries.CALLED`."""
 
     def __init__(
-        self,
-        memory: Memory,
-        functions: Mapping[str, int],
-        plan: Plan,
-        region: Callable[[], int],
-        facts: tuple[int, int, int],
+        self, target: Target, session: Session, functions: Mapping[str, int], plan: Plan, enabled: int
     ) -> None:
-        self.memory, self.functions, self.plan, self.facts = memory, functions, plan, facts
-        self._region = region
+        self.memory, self.functions, self.plan, self.enabled = target.memory, functions, plan, enabled
+        self._target, self._session = target, session
         self.contexts: list[Context] = []
 
     def call(self, name: str, *arguments: int, flags: int = 0) -> Call:
-        """Return a call of one of the driver's functions."""
-        return Call(self.functions[name], arguments, flags)
+        """Return a call of one of the driver's functions; where it has none, one whose result is no success."""
+        at = self.functions[name]
+        return Call(at, arguments, flags) if at else NOTHING
 
     def known(self, handle: int) -> Context | None:
         """Return the live context of a handle."""
@@ -172,7 +115,7 @@ class DeviceMemory:
 
     def _furnish(self, scratch: Scratch, context: Context) -> Steps:
         plan, size = self.plan, max(self.plan.size, 1)
-        stream, base, mapped = scratch.room(), scratch.room(), scratch.room()
+        stream, base = scratch.room(), scratch.room()
         done = yield [
             take_memory(size),
             self.call("stream", stream, NON_BLOCKING, flags=MUST),
@@ -182,13 +125,8 @@ class DeviceMemory:
             yield [give_memory(done[0], size)] if done[0] > 0 else []
             return
         context.staging, context.stream, context.base = done[0], scratch.u64(stream), scratch.u64(base)
-        start, length = plan.shared
-        if length:
-            at = self._region() + start
-            yield [self.call("register", at, length, PORTABLE_MAPPED)]
-            [failed] = yield [self.call("device_address", mapped, at, 0)]
-            context.mapped = 0 if failed else scratch.u64(mapped)
-        content = plan.content()
+        yield from self._share(scratch, context)
+        content = plan.content(context.mapped)
         self.memory.write(context.staging, content)
         yield [
             self.call("write", context.base, context.staging, size, context.stream),
@@ -197,22 +135,25 @@ class DeviceMemory:
         context.copy = content
         self.contexts.append(context)
 
-    def constant(self, context: Context, *, enabled: bool = True) -> bytes:
-        """Return the context constant for modules in a context."""
-        plan, places = self.plan, self.plan.places()
-        bases = [0] * MAPS
-        for area in plan.areas:
-            if area.index >= MAPS:
-                continue
-            if area.shared < 0:
-                bases[area.index] = context.base + places[area.index]
-            elif context.mapped:
-                bases[area.index] = context.mapped + area.shared - plan.shared[0]
-        ring = context.mapped + plan.ring - plan.shared[0] if plan.ring >= 0 and context.mapped else 0
-        pid, clock, seed = self.facts
-        mask = plan.enabled if enabled else 0
-        head = struct.pack("<QQQqIIQ", mask, ring, pid, clock, plan.slots, plan.threads, seed)
-        return head + struct.pack(f"<{MAPS}Q", *bases)
+    def _share(self, scratch: Scratch, context: Context) -> Steps:
+        """Let the device see a part of the session's region; without it there are no rings."""
+        size = self.plan.shared
+        if not size:
+            return
+        try:
+            context.shared = self._session.region.allocate(size, PAGE)
+        except Problem:
+            return  # it is full: the records of this context are lost, and counted there
+        for one in self.plan.placed:
+            if one.initial and one.where is Where.PINNED:
+                at = context.shared + self.plan.hosts()[one.index]
+                self._session.region.buffer[at : at + len(one.initial)] = one.initial
+        mapped, at = scratch.room(), self._target.map_session(self._session) + context.shared
+        done = yield [
+            self.call("register", at, size, PORTABLE_MAPPED, flags=MUST),
+            self.call("device_address", mapped, at, 0),
+        ]
+        context.mapped = 0 if any(done) else scratch.u64(mapped)
 
     def bind(self, scratch: Scratch, module: int, *, is_library: bool) -> Steps:
         """Fill the constant of a woven module, or of a library in the current context, once."""
@@ -226,7 +167,7 @@ class DeviceMemory:
         [failed] = yield [self.call(of, at, size, module, name)]
         if failed:
             return
-        data = scratch.put(self.constant(context))
+        data = scratch.put(self.plan.constant(context.base, context.mapped, enabled=self.enabled))
         address = scratch.u64(at)
         context.constants[module] = address
         fill = [
@@ -253,14 +194,15 @@ class DeviceMemory:
             elif done[0] not in (0, NOT_MADE):
                 context.is_alive = False
 
-    def switch_off(self, scratch: Scratch) -> Steps:
-        """Let no probe run in launches from now on."""
-        zero = scratch.put(bytes(8))
+    def enable(self, scratch: Scratch, mask: int) -> Steps:
+        """Let these probes run, bit by bit, in launches from now on, and no others."""
+        self.enabled = mask & MASK
+        word = scratch.put(self.enabled.to_bytes(8, "little"))
         for context in [c for c in self.contexts if c.is_alive]:
             for address in context.constants.values():
                 yield [
                     self.call("push", context.handle, flags=MUST),
-                    self.call("write", address, zero, 8, context.stream),
+                    self.call("write", address, word, 8, context.stream),
                     self.call("wait", context.stream),
                     self.call("pop", scratch.at),
                 ]

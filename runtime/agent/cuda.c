@@ -35,6 +35,8 @@ static int is_seen(u64 handle)
 {
 	const struct cuda_state *state = (void *)((u8 *)agent.state + STATE_CUDA);
 
+	if (state->seen[0] == ~0ULL)
+		return 1;
 	for (u32 i = 0; i < sizeof(state->seen) / sizeof(state->seen[0]); i++)
 		if (state->seen[i] == handle)
 			return 1;

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attachers.cuda.driver import Swapped
-from attachers.cuda.memory import Area, Plan
 from tests.tools.cuda import app
 from tests.tools.cuda.hooked import run
 
@@ -23,7 +22,6 @@ PTX = b"""//
     ret;
 }
 """
-COUNTER = Plan((Area(0, 1024),), 1)
 MARK = b"// __bpftime_ctx\n"
 
 
@@ -51,7 +49,7 @@ def test_a_loaded_image_is_what_we_have_made_of_it(ptx: Path, tmp_path: Path, fl
     assert seen.offered == [PTX + b"\0"]
     assert seen.loads() == [PTX.replace(b"//\n", MARK, 1) + b"\0"]
     assert [(d.arch, d.driver, d.processors) for d in seen.devices] == [(90, 13000, 4)]
-    assert seen.copies[0].startswith(b"first")
+    assert len(seen.copies) == 1
     assert not seen.refused
 
 
@@ -80,7 +78,7 @@ SUMS = {
 
 @pytest.mark.parametrize("case", SUMS)
 def test_device_memory_is_read_before_it_goes(ptx: Path, tmp_path: Path, case: str) -> None:
-    seen = run([str(app("cases")), case, str(ptx)], tmp_path, woven, COUNTER)
+    seen = run([str(app("cases")), case, str(ptx)], tmp_path, woven)
     total, loads, status = SUMS[case]
     assert sum(int.from_bytes(copy[:8], "little") for copy in seen.copies) == total
     assert len(seen.loads()) == loads
@@ -91,7 +89,7 @@ def test_device_memory_is_read_before_it_goes(ptx: Path, tmp_path: Path, case: s
 def test_a_bad_image_gives_the_error_of_the_driver(
     ptx: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seen = run([str(app("cases")), "bad", str(ptx)], tmp_path, woven, COUNTER)
+    seen = run([str(app("cases")), "bad", str(ptx)], tmp_path, woven)
     assert capfd.readouterr().out == "text: 200\nempty: 200\n"
     assert int.from_bytes(seen.copies[0][:8], "little") == 2
     assert seen.status == 0

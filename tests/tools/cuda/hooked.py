@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
-from attachers.cuda.memory import Area, Plan
+from attachers.cuda.plan import Plan, plan_of
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.processes import Processes, Traced
+from runtime.maps.spec import MapSpec
+from runtime.nvptx.maps import Facts, place
 from runtime.shm.session import Session
 from tests.tools.cuda import driver
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from runtime.shm.desk import Knock
 
 SPARE = 8 << 20
-MAPS = Plan((Area(0, 1024, b"first"), Area(1, 300)), 3, 4, 128)
+MAPS = plan_of(place([MapSpec("counts", 2, 4, 8, 100)], 4, 128), Facts(4, 128))
 
 
 @dataclass
