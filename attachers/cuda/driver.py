@@ -54,12 +54,14 @@ class Swapped:
     """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
 
     `kernels`: those that have probes now, by name, with their numbers. `notes`: for the user to know.
+    `seen`: all kernels of the image.
     """
 
     image: bytes | None
     reason: str = ""
     kernels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    seen: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -389,6 +391,14 @@ class CudaProcess:
             _bury(contexts)
 
     # --- from outside ---
+
+    def enable(self, mask: int) -> None:
+        """Let these probes run from now on, bit by bit, and no others."""
+        self.enabled = mask
+        if self.memory is not None:
+            self.memory.enabled = mask
+            if self.service.runs:
+                self.service.run(self.memory.enable(self.service.scratch(), mask))
 
     def read(self) -> None:
         """Read our maps in all contexts that live."""

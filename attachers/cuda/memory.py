@@ -84,7 +84,7 @@ class DeviceMemory:
         self.contexts: list[Context] = []
 
     def call(self, name: str, *arguments: int, flags: int = 0) -> Call:
-        """Return a call of one of the driver's functions; where it has none, one whose result is no success."""
+        """Return a call of one of the driver's functions; where it has none, one that fails."""
         at = self.functions[name]
         return Call(at, arguments, flags) if at else NOTHING
 
@@ -175,6 +175,29 @@ class DeviceMemory:
             self.call("wait", context.stream),
         ]
         yield from self._relaxed(scratch, _all(fill))
+
+    def copy_of(self, context: Context, index: int) -> bytes:
+        """Return what a map was in a context when it was read last; one in the region, as it is now."""
+        one = self.plan.placed[index]
+        if one.where is Where.DEVICE:
+            return self.plan.part(index, context.copy)
+        if context.shared < 0:
+            return bytes(one.size)
+        at = context.shared + self.plan.hosts()[index]
+        return bytes(self._session.region.buffer[at : at + one.size])
+
+    def rings_of(self, context: Context) -> dict[int, tuple[memoryview, memoryview]]:
+        """Return tail and data of each ring of a context, by the map's index."""
+        if context.shared < 0:
+            return {}
+        buffer, hosts = self._session.region.buffer, self.plan.hosts()
+        places = {
+            one.index: (context.shared + hosts[one.index], one.ring) for one in self.plan.placed if one.ring
+        }
+        return {
+            index: (buffer[at : at + 8], buffer[at + PAGE : at + PAGE + size])
+            for index, (at, size) in places.items()
+        }
 
     def read(self, contexts: list[Context], scratch: Scratch) -> Steps:
         """Read our maps out of some contexts; what cannot be read any more stays as it was read last."""

@@ -1,4 +1,4 @@
-"""What each context of a process gets of our memory: maps in one allocation on the device, rings and the like shared."""
+"""What each context of a process gets of our memory: maps on the device, rings in the session's region."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Plan:
         return found
 
     def content(self, mapped: int) -> bytes:
-        """Return what the allocation begins as; `mapped`: the device's address of the shared part, 0 for none."""
+        """Return what the allocation begins as; `mapped`: the device's address of the shared part, or 0."""
         out, hosts = bytearray(self.size), self.hosts()
         for index, at in self.devices().items():
             one = self.placed[index]

@@ -35,6 +35,11 @@ def kept(image: bytes) -> Swapped:
     return Swapped(None, "nothing to weave")
 
 
+def count(copy: bytes) -> int:
+    """What the program's pokes add to: the first word of the only map."""
+    return int.from_bytes(copy[:8], "little")
+
+
 @pytest.fixture
 def ptx(tmp_path: Path) -> Path:
     path = tmp_path / "kernels.ptx"
@@ -80,7 +85,7 @@ SUMS = {
 def test_device_memory_is_read_before_it_goes(ptx: Path, tmp_path: Path, case: str) -> None:
     seen = run([str(app("cases")), case, str(ptx)], tmp_path, woven)
     total, loads, status = SUMS[case]
-    assert sum(int.from_bytes(copy[:8], "little") for copy in seen.copies) == total
+    assert sum(count(copy) for copy in seen.copies) == total
     assert len(seen.loads()) == loads
     assert all(b"__bpftime_ctx" in image for image in seen.loads())
     assert seen.status == status
@@ -91,5 +96,5 @@ def test_a_bad_image_gives_the_error_of_the_driver(
 ) -> None:
     seen = run([str(app("cases")), "bad", str(ptx)], tmp_path, woven)
     assert capfd.readouterr().out == "text: 200\nempty: 200\n"
-    assert int.from_bytes(seen.copies[0][:8], "little") == 2
+    assert count(seen.copies[0]) == 2
     assert seen.status == 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
 from attachers.cuda.plan import Plan, plan_of
+from attachers.target import Target
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.processes import Processes, Traced
@@ -56,23 +57,11 @@ def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: P
         seen.devices.append(device)
         return swap(image)
 
-    with _environment(BPFTIME_STUB_LOG=str(log), LD_LIBRARY_PATH=str(driver().parent)):
-        session = Session.create("test", (), spare=SPARE)
-        processes = Processes(Config(command=tuple(command)), Console(sys.stdout.buffer), session)
-        known: dict[int, CudaProcess] = {}
+    def make(target: Target, session: Session) -> CudaProcess:
+        return CudaProcess(target, session, noted, lambda _: plan, seen.images.append)
 
-        def arm(traced: Traced) -> int:
-            process = known.setdefault(
-                traced.target.pid,
-                CudaProcess(traced.target, session, noted, lambda _: plan, seen.images.append),
-            )
-            return process.arm()
-
-        def serve(traced: Traced, knock: Knock, tid: int) -> None:
-            known[traced.target.pid].serve(knock, tid)
-
-        processes.arm, processes.serve_cuda = arm, serve
-        _to_the_end(processes)
+    with traced(command, make, BPFTIME_STUB_LOG=str(log)) as (processes, known):
+        to_the_end(processes)
     seen.status = processes.child_status
     seen.copies = [copy for process in known.values() for copy in process.copies()]
     for process in known.values():
@@ -80,7 +69,31 @@ def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: P
     return seen
 
 
-def _to_the_end(processes: Processes) -> None:
+@contextmanager
+def traced(
+    command: list[str], make: Callable[[Target, Session], CudaProcess], **environment: str
+) -> Iterator[tuple[Processes, dict[int, CudaProcess]]]:
+    """Have a command ready to run whose processes' CUDA side `make` makes."""
+    with _environment(LD_LIBRARY_PATH=str(driver().parent), **environment):
+        session = Session.create("test", (), spare=SPARE)
+        processes = Processes(Config(command=tuple(command)), Console(sys.stdout.buffer), session)
+        known: dict[int, CudaProcess] = {}
+
+        def arm(traced: Traced) -> int:
+            pid = traced.target.pid
+            if pid not in known:
+                known[pid] = make(traced.target, session)
+            return known[pid].arm()
+
+        def serve(traced: Traced, knock: Knock, tid: int) -> None:
+            known[traced.target.pid].serve(knock, tid)
+
+        processes.arm, processes.serve_cuda = arm, serve
+        yield processes, known
+
+
+def to_the_end(processes: Processes) -> None:
+    """Run it to its end."""
     processes.open()
     try:
         for traced in processes.traced:

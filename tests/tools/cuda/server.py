@@ -77,11 +77,9 @@ class Server:
 
     def _serve(self, wire: socket.socket) -> None:
         """Serve one process: each has an interpreter of its own, and its modules by their numbers."""
-        from tests.tools.ptxrun import Machine, Memory  # lazy: the tests of the driver alone need none
+        from tests.tools.ptxrun import Machine  # lazy: the tests of the driver alone need none
 
-        memory = Memory()
-        view = memoryview(self._map)
-        memory.add(BASE, view)
+        memory = shared_memory(memoryview(self._map))
         machine, modules = Machine(memory), dict[int, Loaded]()
         with wire, wire.makefile("rb") as stream:
             while head := stream.read(ASK.size):
@@ -130,6 +128,23 @@ class Server:
         self.launches.append((name, grid, block))
         loaded.module.launch(name, grid, block, values, shared_bytes=shared)
         return 0
+
+
+def shared_memory(view: memoryview) -> Any:
+    """Memory of an interpreter that a process has as well; variables of modules lie in its upper half."""
+    from tests.tools.ptxrun import Memory  # lazy: the tests of the driver alone need none
+
+    class Shared(Memory):
+        def allocate(self, size: int, align: int = 256) -> tuple[int, memoryview]:
+            at = -(-self.used // align) * align
+            self.used = at + size + 256
+            view[at : at + size] = bytes(size)
+            return BASE + at, view[at : at + size]
+
+    memory = Shared()
+    memory.used = SIZE // 2
+    memory.add(BASE, view)
+    return memory
 
 
 def text_of(image: bytes) -> str:

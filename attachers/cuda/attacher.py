@@ -1,0 +1,182 @@
+"""Kernel probes of one process, attach types 8 (entry, memory operations) and 9 (return)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from attachers.base import Attacher, PrivateData, unknown_link
+from attachers.cuda.data import DIRECT, KERNEL, KERNEL_RETURN, KernelData
+from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
+from attachers.cuda.names import any_matches, near
+from attachers.cuda.plan import Plan, plan_of
+from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
+from attachers.cuda.swapping import swap
+from attachers.target import Target
+from runtime.errors import AttachProblem
+from runtime.maps.spec import MapSpec
+from runtime.nvptx.body import Body
+from runtime.nvptx.maps import Facts, Placed, place
+from runtime.nvptx.reader import DeviceRing
+from runtime.shm.session import Session
+
+MOST = 64  # probes of a session: bits of a mask
+OPS = {"ld": (Op.LOAD,), "st": (Op.STORE,), "atom": (Op.ATOMIC, Op.REDUCE)}
+SPACES = {
+    "global": (Space.GLOBAL, Space.GENERIC),
+    "shared": (Space.SHARED,),
+    "local": (Space.LOCAL,),
+    "const": (Space.CONST,),
+}
+THREADS = 1 << 16  # that maps with a value for each thread have room for
+
+
+@dataclass
+class Kernels:
+    """The kernels of a session: numbers from 1, in the order in which they were seen. `seen`: all by name."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, name: str) -> int:
+        """Return a kernel's number."""
+        return self.numbers.setdefault(name, len(self.numbers) + 1)
+
+    def name(self, number: int) -> str:
+        """Return the mangled name of a number, empty for none."""
+        return next((name for name, n in self.numbers.items() if n == number), "")
+
+
+@dataclass
+class CudaLink:
+    """One attached program. `kernels`: those it was woven into."""
+
+    probe: KernelProbe
+    data: KernelData
+    kernels: set[str] = field(default_factory=set)
+
+
+class CudaAttacher(Attacher):
+    """Kernel probes of one process. `maps`: of the session, that programs of devices use, in their order."""
+
+    types: ClassVar[tuple[int, ...]] = (KERNEL, KERNEL_RETURN)
+
+    def __init__(
+        self,
+        target: Target,
+        session: Session,
+        maps: Sequence[MapSpec] = (),
+        *,
+        kernels: Kernels | None = None,
+        on_image: Callable[[Image], None] = lambda _image: None,
+        assembler: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.maps, self.kernels, self.assembler = tuple(maps), kernels or Kernels(), assembler
+        self.links: dict[int, CudaLink] = {}
+        self.placed: tuple[Placed, ...] = ()
+        self.seen: set[str] = set()
+        self._session, self._on_image = session, on_image
+        self._rings: dict[tuple[int, int], DeviceRing] = {}
+        self.process = CudaProcess(target, session, self._swap, self._plan, self._note)
+        self.process.enabled = 0
+
+    # --- attaching ---
+
+    def create_attach(self, program: object, private_data: PrivateData, attach_type: int) -> int:
+        """Attach a body to kernels of images that are loaded from now on; returns the id of the link.
+
+        Kernels that no image has yet are waited for.
+
+        Raises:
+            AttachProblem: it is no body, the private data names no kernels, or there are too many links.
+        """
+        if not isinstance(program, Body) or not isinstance(private_data, KernelData):
+            raise AttachProblem("a kernel probe takes a body and names of kernels", errno=22)
+        if attach_type not in self.types:
+            raise AttachProblem(f"attach type {attach_type} is no kernel probe", errno=95)
+        if DIRECT in private_data.names:
+            raise AttachProblem(f"programs that run by themselves ({DIRECT}) are not served", errno=95)
+        used = {link.probe.number for link in self.links.values()}
+        number = next((n for n in range(MOST) if n not in used), -1)
+        if number < 0:
+            raise AttachProblem(f"a session has at most {MOST} kernel probes", errno=28)
+        link = self.allocate_id()
+        probe = self._probe(program, private_data, attach_type, number)
+        self.links[link] = CudaLink(probe, private_data)
+        self._enable(self.process.enabled | 1 << number)
+        self.process.arm()
+        return link
+
+    def _probe(self, body: Body, data: KernelData, attach_type: int, number: int) -> KernelProbe:
+        where = Place.MEMORY if data.ops else Place.RETURN if attach_type == KERNEL_RETURN else Place.ENTRY
+        ops = frozenset(op for name in data.ops for op in OPS[name]) or EVERY_OP
+        spaces = frozenset(space for name in data.spaces for space in SPACES[name]) or USUAL_SPACES
+        return KernelProbe(body, where, data.names, number, self.kernels.number, ops, spaces)
+
+    def detach_by_id(self, link: int) -> int:
+        """Let a program run in no launch from now on; kernels keep it, switched off.
+
+        Raises:
+            AttachProblem: there is no such link (2).
+        """
+        gone = self.links.pop(link, None)
+        if gone is None:
+            raise unknown_link(link)
+        self._enable(self.process.enabled & ~(1 << gone.probe.number))
+        return 0
+
+    def _enable(self, mask: int) -> None:
+        self.process.enable(mask)
+
+    def detach_all(self) -> None:
+        """Switch every program off, read the maps and end our thread in the process."""
+        self.links.clear()
+        self.process.detach()
+
+    # --- images ---
+
+    def _swap(self, image: bytes, device: Device) -> Swapped:
+        probes = [link.probe for link in self.links.values()]
+        swapped = swap(image, device, probes, self.assembler)
+        self.seen |= swapped.seen
+        for link in self.links.values():
+            link.kernels |= {name for name in swapped.kernels if any_matches(link.data.names, name)}
+        return swapped
+
+    def _plan(self, device: Device) -> Plan:
+        self.placed = place(self.maps, device.processors, THREADS)
+        pid = self.process.target.pid
+        return plan_of(self.placed, Facts(device.processors, THREADS, self.process.enabled, pid))
+
+    def _note(self, image: Image) -> None:
+        self._on_image(image)
+
+    def waiting(self) -> list[CudaLink]:
+        """Return the links that no kernel had."""
+        return [link for link in self.links.values() if not link.kernels]
+
+    def near(self, link: CudaLink) -> list[str]:
+        """Return kernels that were seen and are called nearly what a link names."""
+        found = [name for pattern in link.data.names for name in near(pattern, self.seen)]
+        return list(dict.fromkeys(found))
+
+    # --- what devices have written ---
+
+    def copies(self, index: int) -> list[bytes]:
+        """Return what each context's copy of a map was when it was read last."""
+        memory = self.process.memory
+        return [memory.copy_of(context, index) for context in memory.contexts] if memory else []
+
+    def payloads(self) -> list[bytes]:
+        """Take the records of all rings."""
+        memory = self.process.memory
+        if memory is None:
+            return []
+        found: list[bytes] = []
+        for context in memory.contexts:
+            for index, (tail, data) in memory.rings_of(context).items():
+                key = (id(context), index)
+                ring = self._rings.setdefault(key, DeviceRing(data, tail))
+                found += ring.payloads()
+        return found
