@@ -156,6 +156,9 @@ class Resolver(Protocol):
     def kernel_symbol(self, address: int) -> str:
         """Name of the kernel's function at an address, `0x…` if unknown."""
 
+    def cuda_kernel(self, number: int) -> str:
+        """Name of the CUDA kernel with a number in the session."""
+
     def cgroup_path(self, group: int, pattern: str) -> str:
         """`HIERARCHY:/path` of a control group in each hierarchy that matches a pattern, joined by commas."""
 

@@ -30,6 +30,7 @@ class Names:
         self.demangles = True
         self.shows_lines = True
         self.probes: list[str] = []
+        self.kernels: dict[int, str] = {}  # names of CUDA kernels by their number in the session
         self.on_probe: Callable[[int, str], object] = lambda _cookie, _name: None
         self._cookies: dict[str, int] = {}
         self._modules: dict[int, list[Module]] = {}
@@ -60,6 +61,10 @@ class Names:
     def probe_name(self, cookie: int) -> str:
         """Return the name of the probe with an attach cookie."""
         return self.probes[cookie] if cookie < len(self.probes) else str(cookie)
+
+    def cuda_kernel(self, number: int) -> str:
+        """Return the name of a CUDA kernel; whoever numbers them fills `kernels`."""
+        return self.kernels.get(number, f"kernel {number}")
 
     def symbol(self, pid: int, address: int) -> str:
         """Return the function at an address, `0x…` if unknown."""

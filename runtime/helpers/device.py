@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runtime.helpers.refused import REFUSED
 from runtime.helpers.table import HELPERS, Arg, Helper, Result
+from runtime.types import ContextKind
 
 _FIXED = {1: 8, 2: 8, 3: 8}
 _THREE = (Arg.WRITE_FIXED, Arg.WRITE_FIXED, Arg.WRITE_FIXED)
@@ -26,7 +27,7 @@ _NUMBERS = {
     519: "dyn_smem",
     520: "cluster_id",
 }
-EXIT, PARAMETER, PARAMETERS = 507, 521, 16
+EXIT, PARAMETER, PARAMETERS, FIND_OR_ADD = 507, 521, 16, 100040
 ENTRY_ONLY = frozenset((EXIT,))
 
 _OWN = (
@@ -38,6 +39,10 @@ _OWN = (
     Helper(516, "popc", (Arg.ANY,), Result.BOUNDED, most=64),
     Helper(517, "warp_uniform", (Arg.ANY,), Result.BOUNDED, most=1),
     Helper(PARAMETER, "param", (Arg.ANY,)),
+    # Private to the tracing language.
+    Helper(FIND_OR_ADD, "find_or_add", (Arg.MAP, Arg.KEY), Result.VALUE_OR_NULL, kinds=HELPERS[1].kinds),
+    Helper(100041, "linear_thread", ()),
+    Helper(100042, "linear_block", ()),
 )
 # Usual helpers that have a lowering in `runtime/nvptx/helpers.py`; the last ones are the language's.
 _USUAL = (1, 2, 3, 5, 6, 7, 8, 14, 25, 130, 131, 132, 133, 134, 100000, 100001, 100002, 100003, 100004)
@@ -45,8 +50,17 @@ _USUAL = (1, 2, 3, 5, 6, 7, 8, 14, 25, 130, 131, 132, 133, 134, 100000, 100001, 
 DEVICE: dict[int, Helper] = {row.id: row for row in (*_OWN, *(HELPERS[number] for number in _USUAL))}
 
 
+def helpers_in(kind: ContextKind) -> dict[int, Helper]:
+    """Give the helpers of one kind of device program: only at a kernel's entry may a thread end."""
+    if kind is ContextKind.CUDA:
+        return DEVICE
+    return {number: row for number, row in DEVICE.items() if number not in ENTRY_ONLY}
+
+
 def reason_on_device(number: int) -> str:
     """Why a helper cannot be called in a kernel."""
+    if number in ENTRY_ONLY:
+        return f"helper bpf_{DEVICE[number].name} ({number}) may end a thread only at a kernel's entry"
     name = HELPERS[number].name if number in HELPERS else REFUSED[number][0] if number in REFUSED else ""
     if not name:
         return f"there is no helper {number}"

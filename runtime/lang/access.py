@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from runtime.lang.checker import Checker
 
 
+NO_MEMORY = "Memory can not be read in GPU kernels: a wrong address would end the traced program"
+
+
 def dereference(c: Checker, node: tree.Unary, kind: Type) -> Type:
     """Type `*value`."""
+    if c.body.provider.device:
+        return c.fail(node.at, NO_MEMORY)
     if isinstance(kind, Int):
         return settled(kind)
     if not isinstance(kind, Pointer):

@@ -63,7 +63,7 @@ class Builtin:
     def check(self, c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node classes would be a cycle
         """Type a use, or record why it is not possible here."""
         if self.reason:
-            c.fail(node.at, f"{self.name} is not served", self.reason)
+            c.fail(node.at, self.refusal or f"{self.name} is not served", self.reason)
             return UNKNOWN
         provider = c.body.provider
         if self.needs and not getattr(provider, self.needs):
@@ -88,7 +88,9 @@ def lower_entry(g: Generator, node: tree.Member) -> None:
     g.code.call(ENTRY_ARG)
 
 
-def _helper(number: int) -> Callable[[Generator, Any], None]:
+def fixed_helper(number: int) -> Callable[[Generator, Any], None]:
+    """Make what calls a helper without arguments."""
+
     def lower(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
         del node
         g.code.call(number)
@@ -247,7 +249,7 @@ BUILTINS = {
     for row in (
         Builtin("pid", UINT32, _high(PID_TGID), modes=("curr_ns", "init")),
         Builtin("tid", UINT32, _low(PID_TGID), modes=("curr_ns", "init")),
-        Builtin("ppid", UINT32, _helper(PARENT)),
+        Builtin("ppid", UINT32, fixed_helper(PARENT)),
         Builtin("leader_tid", UINT32, _high(PID_TGID)),
         Builtin("cpid", UINT32, _child),
         Builtin("uid", UINT64, _low(UID_GID)),
@@ -258,14 +260,14 @@ BUILTINS = {
         Builtin("leader_comm", String(COMM_SIZE), _zero, _leader_comm),
         Builtin("nsecs", UINT64, _nsecs, modes=tuple(CLOCKS)),
         Builtin("elapsed", UINT64, _elapsed),
-        Builtin("jiffies", UINT64, _helper(JIFFIES)),
-        Builtin("cpu", UINT64, _helper(CPU)),
-        Builtin("ncpus", UINT64, _helper(CPUS)),
-        Builtin("numaid", UINT64, _helper(NUMA)),
-        Builtin("cgroup", UINT64, _helper(CGROUP)),
-        Builtin("rand", UINT32, _helper(RANDOM)),
+        Builtin("jiffies", UINT64, fixed_helper(JIFFIES)),
+        Builtin("cpu", UINT64, fixed_helper(CPU)),
+        Builtin("ncpus", UINT64, fixed_helper(CPUS)),
+        Builtin("numaid", UINT64, fixed_helper(NUMA)),
+        Builtin("cgroup", UINT64, fixed_helper(CGROUP)),
+        Builtin("rand", UINT32, fixed_helper(RANDOM)),
         Builtin("retval", UINT64, _retval, needs="result", refusal=_RETVAL),
-        Builtin("elapsed_call", UINT64, _helper(CALL_NS), needs="result", refusal=_ELAPSED),
+        Builtin("elapsed_call", UINT64, fixed_helper(CALL_NS), needs="result", refusal=_ELAPSED),
         Builtin("func", SYMBOL, _zero, _func, needs="registers", refusal=_FUNC),
         Builtin("probe", PROBE_NAME, _probe),
         Builtin("probetype", UNKNOWN, _zero, _fill_probe_type, typed=_probe_type),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runtime.errors import Problem
-from runtime.lang import inference, subprograms, tree
+from runtime.lang import inference, rateguard, subprograms, tree
 from runtime.lang.c.scope import Scope, TypeSource
 from runtime.lang.config import Config
 from runtime.lang.debug import Debug
@@ -84,6 +84,8 @@ class Checker:
         self.final = True
         self._visit(bodies)
         self._unassigned()
+        for body in bodies:
+            rateguard.check(self, body)
 
     def _visit(self, bodies: list[Body]) -> None:
         self.errors, self.warnings = [], []
@@ -132,6 +134,8 @@ class Checker:
         kind = self.expr(node)
         if isinstance(kind, Aggregate):
             if kind.castable:
+                if self.body.provider.device:
+                    return self.fail(node.at, ON_DEVICE.format(kind), "print it on the host: interval, END")
                 return Int(8, kind.signed and kind.name != "count")
             return self.fail(node.at, f"Value '{kind}' can not be used in an expression")
         if kind in (NONE, VOID):
@@ -286,6 +290,9 @@ class Checker:
     def sources(self) -> list[TypeSource]:
         """Where types of the probe at hand come from that the script does not define."""
         return [*self.body.types, *self.scope.outer]
+
+
+ON_DEVICE = "Value '{}' can not be read in GPU kernels, which only add to it"
 
 
 def _fits(have: Type, new: Type) -> bool:

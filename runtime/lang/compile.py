@@ -34,6 +34,7 @@ from runtime.lang.source import Source
 from runtime.lang.types import Aggregate
 from runtime.lang.variables import MapFacts
 from runtime.maps.spec import MapKind, MapSpec
+from runtime.types import DEVICE_KINDS
 
 RING_BYTES = 64 << 20
 FEW_BYTES = 1 << 18  # where nothing but a few failures of each place can come
@@ -126,6 +127,7 @@ def _compile(source: Source, options: Options) -> Script:
     )
     programs, probes = _generate(source, output, bodies)
     specs = _specs(output, config, programs)
+    _refuse_both_sides(source, programs, specs, checker.maps)
     warnings = (*config.warnings, *missing, *folder.warnings, *checker.warnings)
     return Script(
         Object(source.file, "script", config.text("license"), tuple(programs), specs),
@@ -216,6 +218,23 @@ def _specs(output: Output, config: Config, programs: list[Program]) -> tuple[Map
         size = 1 << (pages * PAGE - 1).bit_length() if pages else FEW_BYTES if only_failures else RING_BYTES
         specs.append(MapSpec(RING, MapKind.RINGBUF, 0, 0, size))
     return tuple(specs)
+
+
+def _refuse_both_sides(
+    source: Source, programs: list[Program], specs: tuple[MapSpec, ...], maps: dict[str, MapFacts]
+) -> None:
+    """Refuse maps that kernels and the host both use, unless all they do is add: they are two maps."""
+    sides = {True: set[str](), False: set[str]()}
+    for program in programs:
+        sides[program.context in DEVICE_KINDS].update(program.map_refs.values())
+    both = sides[True] & sides[False]
+    for spec in specs:
+        if spec.name in both and spec.name in maps and not spec.added_only:
+            raise source.problem(
+                maps[spec.name].first,
+                f"{spec.name} is used in GPU kernels and on the host",
+                "only count(), sum(), avg(), stats(), hist() and lhist() may be used by both",
+            )
 
 
 def _check_declarations(source: Source, shapes: dict[str, MapShape], maps: dict[str, MapFacts]) -> None:

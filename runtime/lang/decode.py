@@ -18,7 +18,7 @@ from runtime.events import Action, Buffer, Event, Failure, Pointer, Resolver, Va
 from runtime.lang import types as t
 from runtime.lang.c.types import Enum, Field, FunctionType, Opaque, Struct
 from runtime.lang.layout import stored_size
-from runtime.lang.printed import CgroupPath, KernelSymbol
+from runtime.lang.printed import CgroupPath, CudaKernel, KernelSymbol
 from runtime.lang.stacktext import read_stack
 from runtime.lang.states import aggregate_reader
 
@@ -63,6 +63,12 @@ def _enum_reader(kind: Enum, whole: bool) -> Reader:
     return read
 
 
+RESOLVED: dict[type[t.Type], str] = {
+    KernelSymbol: "kernel_symbol",
+    CudaKernel: "cuda_kernel",
+}  # type → method of the resolver
+
+
 def _word_reader(kind: t.Type, whole: bool) -> Reader:
     size = 8 if whole else kind.size
     signed = isinstance(kind, t.Int) and kind.signed
@@ -75,9 +81,8 @@ def _word_reader(kind: t.Type, whole: bool) -> Reader:
         return lambda data, at, _: Pointer(unpack(data, at)[0])
     if isinstance(kind, t.Username):
         return lambda data, at, resolver: resolver.username(unpack(data, at)[0])
-    if isinstance(kind, KernelSymbol):
-        return lambda data, at, resolver: resolver.kernel_symbol(unpack(data, at)[0])
-    return lambda data, at, resolver: resolver.probe_name(unpack(data, at)[0])
+    name = RESOLVED.get(type(kind), "probe_name")
+    return lambda data, at, resolver: getattr(resolver, name)(unpack(data, at)[0])
 
 
 def _tuple_reader(kind: t.Tuple, reading: Reading) -> Reader:

@@ -12,8 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime.errors import Span
-from runtime.lang import aggregate, conversion, loops, mapcode, memory, reach, subprograms, tree, words
-from runtime.lang.builtins import BUILTINS, Builtin
+from runtime.lang import (
+    aggregate,
+    conversion,
+    device,
+    loops,
+    mapcode,
+    memory,
+    reach,
+    subprograms,
+    tree,
+    words,
+)
+from runtime.lang.builtins import Builtin
 from runtime.lang.checker import Body
 from runtime.lang.code import Bytecode, Code, Label
 from runtime.lang.config import Config
@@ -88,7 +99,7 @@ class Generator:
         self.body = body
         self.config = output.config
         self.code = Code()
-        self.storage = Storage()
+        self.storage = Storage(stack_only=body.provider.device)
         self.end: Label = self.code.label()
         self.out: Label = self.code.label()  # with the program's result in r0
         self.loops: list[tuple[Label, Label]] = []  # where continue and break go
@@ -156,7 +167,12 @@ class Generator:
         words.branch(self, node, target, when)
 
     def _row(self, node: tree.Call | tree.Identifier) -> Function | Builtin:
-        return FUNCTIONS[node.name] if node.name in FUNCTIONS else BUILTINS[node.name]
+        return FUNCTIONS[node.name] if node.name in FUNCTIONS else self._builtin(node.name)
+
+    def _builtin(self, name: str) -> Builtin:
+        row = device.find(self.body.provider, name)
+        assert row is not None
+        return row
 
     def call(self, node: tree.Call | tree.Identifier) -> None:
         """Compute a function or builtin that gives a word, or nothing."""

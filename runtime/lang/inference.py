@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from runtime.lang import access, casts, comptime, fields, operators, subprograms, tree
-from runtime.lang.builtins import BUILTINS, argument_number
+from runtime.lang import access, casts, comptime, device, fields, operators, subprograms, tree
+from runtime.lang.builtins import argument_number
 from runtime.lang.functions import AGGREGATES, FUNCTIONS, NOT_SERVED
-from runtime.lang.functions.row import arity_error
+from runtime.lang.functions.row import Function, arity_error
 from runtime.lang.suggest import near
 from runtime.lang.types import (
     BOOL,
@@ -55,7 +55,7 @@ def _map(c: Checker, node: tree.MapAccess) -> Type:
 
 
 def _identifier(c: Checker, node: tree.Identifier) -> Type:
-    builtin = BUILTINS.get(node.name)
+    builtin = device.find(c.body.provider, node.name)
     number = argument_number(node.name)
     if fields.is_args(node):
         return fields.check_whole(c, node)
@@ -68,11 +68,9 @@ def _identifier(c: Checker, node: tree.Identifier) -> Type:
     if (constant := c.scope.constant(node.name, c.sources)) is not None:
         node.known = tree.Integer(node.at, constant[0], named=constant[1].resized(8))
         return c.expr(node.known)
-    return c.fail(
-        node.at,
-        f"Unknown identifier: '{node.name}'",
-        near(node.name, [*BUILTINS, *c.scope.constants, *c.scope.macros]),
-    )
+    known = [*device.names(c.body.provider), *c.scope.constants, *c.scope.macros]
+    hint = device.elsewhere(node.name) or near(node.name, known)
+    return c.fail(node.at, f"Unknown identifier: '{node.name}'", hint)
 
 
 def _argument(c: Checker, node: tree.Identifier, number: int) -> Type:
@@ -81,6 +79,8 @@ def _argument(c: Checker, node: tree.Identifier, number: int) -> Type:
         return c.fail(
             node.at, f"The {node.name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes"
         )
+    if number >= len(provider.arguments) and provider.device:
+        return c.fail(node.at, f"{node.name} is not kept", f"arg0 to arg{len(provider.arguments) - 1} are")
     if number >= len(provider.arguments):
         stack = 'stack arguments: *(uint64*)(reg("sp") + 8)'
         hint = "a marker has at most 12 arguments" if provider.name == "usdt" else stack
@@ -96,6 +96,12 @@ def _call(c: Checker, node: tree.Call) -> Type:
     function = FUNCTIONS.get(node.name)
     if function is None:
         return _builtin_call(c, node)
+    return _function(c, node, function)
+
+
+def _function(c: Checker, node: tree.Call, function: Function) -> Type:
+    if (refused := device.check_function(c, node)) is not None:
+        return refused
     if function.unsafe and not c.unsafe:
         return c.fail(
             node.name_at, f"{node.name}() is an unsafe function being used in safe mode", "add --unsafe"
@@ -106,11 +112,11 @@ def _call(c: Checker, node: tree.Call) -> Type:
 
 
 def _builtin_call(c: Checker, node: tree.Call) -> Type:
-    builtin = BUILTINS.get(node.name)
+    builtin = device.find(c.body.provider, node.name)
     if builtin is None and node.name in NOT_SERVED:
         return c.fail(node.name_at, f"{node.name}() is not served", NOT_SERVED[node.name])
     if builtin is None:
-        names = [*FUNCTIONS, *AGGREGATES, *BUILTINS]
+        names = [*FUNCTIONS, *AGGREGATES, *device.names(c.body.provider)]
         hint = "a C macro with parameters is not expanded: write macro NAME(…) { … }"
         if node.name not in c.scope.parametric:
             hint = near(node.name, names, "{}()")

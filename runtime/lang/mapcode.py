@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runtime.lang.code import Label
     from runtime.lang.generator import Generator
 
-LOOKUP, UPDATE, DELETE = 1, 2, 3  # helpers
+LOOKUP, UPDATE, DELETE, FIND_OR_ADD = 1, 2, 3, 100040  # helpers; the last one in GPU kernels
 E2BIG = 7
 NOEXIST = 1  # update only where there is no such key
 ZEROS = ".zeros"
@@ -46,6 +46,12 @@ def look_up(g: Generator, shape: MapShape, key: Place) -> None:
 
 def look_up_or_add(g: Generator, shape: MapShape, key: Place, missing: Label) -> None:
     """Find a value, made of zeros if it was not there: r0 is its address; a full map goes to `missing`."""
+    if g.body.provider.device:
+        g.code.map(1, shape.name)
+        g.code.address(2, key)
+        g.code.call(FIND_OR_ADD)
+        g.code.jump_if_constant("==", 0, 0, missing)
+        return
     found = g.code.label()
     look_up(g, shape, key)
     g.code.jump_if_constant("!=", 0, 0, found)

@@ -20,5 +20,14 @@ class CgroupPath(Fixed):
     shape = ("cgroup_path_t", 16, 8)
 
 
+class CudaKernel(Fixed):
+    """The number that a CUDA kernel has in the session, printed as its name."""
+
+    __slots__ = ()
+    word = True
+    shape = ("kernel_t", 8, 8)
+
+
+CUDA_KERNEL = CudaKernel()
 KERNEL_SYMBOL = KernelSymbol()
 CGROUP_PATH = CgroupPath()

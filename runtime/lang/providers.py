@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from runtime.ebpf.context import FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
+from runtime.ebpf.context import DEVICE_PARAMETERS, FUNCTION_ARGUMENTS, MARKER_ARGUMENTS
 from runtime.errors import Unserved
-from runtime.lang import sampling, tracepoints
+from runtime.lang import kernelpoints, sampling, tracepoints
 from runtime.lang.fields import ContextField
 from runtime.lang.sampling import Counted
 from runtime.lang.source import At, Source
@@ -31,7 +31,8 @@ class Provider:
 
     `context` None: refused with `reason`. `arguments`: where each `argN` lies in the context; `result`:
     `retval` is there; `registers`: `reg()` and `func` are; `tracer`: fires in the tracer, so its names are
-    final; `returns`: what a program returns is looked at; `sampled`: a thread is interrupted wherever it is.
+    final; `returns`: what a program returns is looked at; `sampled`: a thread is interrupted wherever
+    it is; `device`: runs in GPU kernels.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Provider:
     tracer: bool = False
     returns: bool = False
     sampled: bool = False
+    device: bool = False
     reason: str = ""
     hint: str = ""
 
@@ -70,6 +72,12 @@ PROVIDERS = (
     Provider("software", ("s",), 1, 2, ContextKind.PERF_EVENT, sampled=True),
     Provider("hardware", ("h",), 1, 2, ContextKind.PERF_EVENT, sampled=True),
     Provider("watchpoint", ("w",), 3, 3, ContextKind.PERF_EVENT, sampled=True),
+    Provider("cuda", (), 1, 2, ContextKind.CUDA, DEVICE_PARAMETERS, device=True),
+    Provider("cudaret", (), 1, 2, ContextKind.CUDA_RETURN, DEVICE_PARAMETERS, device=True),
+    Provider("cudamem", (), 1, 3, ContextKind.CUDA_MEMORY, DEVICE_PARAMETERS, device=True),
+    Provider("cudalaunch", (), 1, 1, ContextKind.MEMORY),
+    Provider("cudadone", (), 1, 1, ContextKind.MEMORY),
+    Provider("cudaload", (), 1, 1, ContextKind.MEMORY),
     Provider("kprobe", ("k",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("kretprobe", ("kr",), 1, 2, None, reason=KERNEL, hint=KERNEL_HINT),
     Provider("fentry", ("f", "kfunc"), 1, 3, None, reason=KERNEL, hint=KERNEL_HINT),
@@ -79,6 +87,7 @@ PROVIDERS = (
 CPP = "cpp"
 SELF_SIGNAL = "SIGUSR1"  # the only signal that a self probe can wait for
 TIMED = ("interval", "profile")
+CUDA_PROVIDERS = ("cuda", "cudaret", "cudamem", "cudalaunch", "cudadone", "cudaload")
 FUNCTION_PROVIDERS = ("uprobe", "uretprobe")
 FORMS = {
     "uprobe": "write uprobe:BINARY:FUNCTION",
@@ -87,6 +96,9 @@ FORMS = {
     "test": "write test:NAME",
     "bench": "write bench:NAME",
     "self": "write self:signal:SIGUSR1",
+    **{name: f"write {name}:KERNEL" for name in ("cuda", "cudaret", "cudalaunch", "cudadone")},
+    "cudamem": "write cudamem:KERNEL, with :ld, :st or :atom behind it",
+    "cudaload": "write cudaload:*",
 }
 BY_NAME = {provider.name: provider for provider in PROVIDERS}
 BY_ALIAS = {alias: provider for provider in reversed(PROVIDERS) for alias in provider.aliases} | {
@@ -155,6 +167,8 @@ def read_point(source: Source, at: At, text: str, params: tuple[str, ...], pid: 
     rest = tuple(parts[1:])
     if provider.name in FUNCTION_PROVIDERS:
         rest = _function_parts(rest)
+    if provider.name in CUDA_PROVIDERS:
+        rest = kernelpoints.parts_of(source, at, provider.name, rest)
     if provider.most == 0 and rest in (("*",), ("",)):
         rest = ()
     _check_count(source, at, provider, rest, pid)

@@ -18,9 +18,10 @@ RESERVED = 96  # bytes of the stack that only single words may take
 
 
 class Storage:
-    """Allocates places; all are aligned to 8 bytes."""
+    """Allocates places; all are aligned to 8 bytes. `stack_only`: large things are on the stack as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stack_only: bool = False) -> None:
+        self._small = STACK_BYTES if stack_only else SMALL
         self._stack = 0
         self._frame = 0
         self.frame_bytes = 0
@@ -29,7 +30,7 @@ class Storage:
         """Reserve `size` bytes until the enclosing `scope` ends."""
         size = (size + 7) & ~7
         limit = STACK_BYTES if size <= 8 else STACK_BYTES - RESERVED
-        if size <= SMALL and self._stack + size <= limit:
+        if size <= self._small and self._stack + size <= limit:
             self._stack += size
             return Place(STACK, -self._stack)
         return self.take_frame(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.helpers.device import FIND_OR_ADD
 from runtime.nvptx import arrays, hashes, ring, special, warp
 from runtime.nvptx.layout import ARRAYS, HASHES, THREADED
 
@@ -27,6 +28,10 @@ def _lookup(site: Site) -> str:
 def _update(site: Site) -> str:
     spec = site.known()
     return hashes.update(site, spec) if spec.kind in HASHES else arrays.update(site, spec)
+
+
+def _find_or_add(site: Site) -> str:
+    return hashes.find_or_add(site) if site.known().kind in HASHES else _lookup(site)
 
 
 def _delete(site: Site) -> str:
@@ -103,6 +108,7 @@ EMIT: dict[int, Callable[[Site], str]] = {
     1: _lookup,
     2: _update,
     3: _delete,
+    FIND_OR_ADD: _find_or_add,
     100000: _frame,
     100001: _log2,
     100002: _agg_max,

@@ -2,7 +2,7 @@
 
 Where the writers are, what was lost, and the last known place of the reader lie in the map's header in device
 memory; where the reader is, and the data, in memory of the host. A record is a head, `u32 bytes | flags` and
-`u32 sequence`, and its payload, a multiple of 8. The sequence is the place of the record in units of 8, plus 1.
+`u32 sequence`, and its payload, a multiple of 8. The sequence is the record's place in units of 8, plus 1.
 The reader zeroes what it has read, so a head that is there is a head.
 """
 

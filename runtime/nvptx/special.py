@@ -146,4 +146,6 @@ EMIT: dict[int, Callable[[Site], str]] = {
     519: _assembly("mov.u32 $0, %dynamic_smem_size;"),
     520: _cluster,
     PARAMETER: _parameter,
+    100041: linear_thread,
+    100042: lambda site: linear(site.unit, site.code, "ctaid", "nctaid"),
 }

@@ -51,6 +51,8 @@ def _line(line: str, inputs: list[str], used: set[str]) -> str:
         wide = 64 if name in WIDE else 32
         if int(parameter[1]) != wide:
             raise Bug(f"input {name} is read with {parameter[1]} bits")
+        if wide == 32 and parameter[2].startswith("%rd"):
+            return f"cvt.u64.u32 {parameter[2]}, %bt{name};"
         return f"mov.b{wide} {parameter[2]}, %bt{name};"
     if ".param" in text or "__param" in text:
         raise Bug(f"a parameter is read in another way: {text}")

@@ -10,7 +10,7 @@ from typing import NoReturn
 from runtime.ebpf.context import LAYOUTS, Layout
 from runtime.ebpf.object import Program
 from runtime.errors import Refused, Span, Unsupported
-from runtime.helpers.device import DEVICE, reason_on_device
+from runtime.helpers.device import helpers_in, reason_on_device
 from runtime.helpers.table import HELPERS, Helper, reason_of
 from runtime.maps.spec import MapSpec
 from runtime.types import DEVICE_KINDS
@@ -58,7 +58,7 @@ class Analysis:
             if spec.inner is not None:
                 specs[spec.inner.name] = spec.inner
         lines = sorted(program.lines)
-        helpers = DEVICE if program.context in DEVICE_KINDS else HELPERS
+        helpers = HELPERS if program.context not in DEVICE_KINDS else helpers_in(program.context)
         layout = LAYOUTS.get(program.context)
         return cls(program, flow, specs, layout=layout, line_starts=lines, helpers=helpers)
 

@@ -47,6 +47,9 @@ class Names:
     def kernel_symbol(self, address: int) -> str:
         return f"{address:#x}"
 
+    def cuda_kernel(self, number: int) -> str:
+        return f"kernel{number}"
+
     def cgroup_path(self, group: int, pattern: str) -> str:
         return f"{pattern}:{group}"
 

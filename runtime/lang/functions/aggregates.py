@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from runtime.lang import tree
+from runtime.lang import device, tree
 from runtime.lang.functions.row import Aggregation, arity_error
 from runtime.lang.series import MODES
 from runtime.lang.source import At
@@ -83,7 +83,7 @@ def _range_error(low: int, high: int, step: int) -> str:
 
 
 def _tseries(c: Checker, call: tree.Call) -> Type:
-    if not _arity(c, call, 3, 4):
+    if not _arity(c, call, 3, 4) or device.check_function(c, call) is not None:
         return UNKNOWN
     unstable(c, call.name_at, "tseries")
     interval, count = (c.literal(arg, "tseries()") for arg in call.args[1:3])
