@@ -39,7 +39,7 @@ CALLS = {
     517: "r1 = 255\n",
     521: "r1 = 3\n",
 }
-MANY = (1, 2, 3, 131, 132, 133, 100000, 100001, 100002, 100003, 100004)  # have cases of their own
+MANY = (1, 2, 3, 131, 132, 133, 100000, 100001, 100002, 100003, 100004, 100040)  # have cases of their own
 
 
 def check(text: str, folder: Path, context: ContextKind = ContextKind.CUDA) -> str:
@@ -63,9 +63,14 @@ def test_each_helper_is_assembled(number: int, tmp_path: Path) -> None:
 
 @ptxas
 @pytest.mark.parametrize("name", ["counters", "array", "pinned", "threads", "hash", "wide"])
-@pytest.mark.parametrize("what", ["lookup", "update", "delete", "add"])
+@pytest.mark.parametrize("what", ["lookup", "update", "delete", "add", "find"])
 def test_each_kind_of_map_is_assembled(name: str, what: str, tmp_path: Path) -> None:
-    call = {"lookup": "map_lookup_elem", "update": "map_update_elem", "delete": "map_delete_elem"}
+    call = {
+        "lookup": "map_lookup_elem",
+        "find": "find_or_add",
+        "update": "map_update_elem",
+        "delete": "map_delete_elem",
+    }
     if what == "add":
         rest = "if r0 == 0 goto out\nr1 = 1\nlock add u64 (r0 + 0) r1\nout:\n"
         check(f"{KEY}r1 = map[{name}] ll\ncall map_lookup_elem\n{rest}{END}", tmp_path)
