@@ -10,7 +10,7 @@ from attachers.base import Attacher, PrivateData, unknown_link
 from attachers.cuda.data import DIRECT, KERNEL, KERNEL_RETURN, KernelData
 from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
 from attachers.cuda.names import any_matches, near
-from attachers.cuda.plan import Plan, plan_of
+from attachers.cuda.plan import LOST, Plan
 from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
 from attachers.cuda.swapping import swap
 from attachers.target import Target
@@ -33,21 +33,6 @@ THREADS = 1 << 16  # that maps with a value for each thread have room for
 
 
 @dataclass
-class Kernels:
-    """The kernels of a session: numbers from 1, in the order in which they were seen. `seen`: all by name."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def number(self, name: str) -> int:
-        """Return a kernel's number."""
-        return self.numbers.setdefault(name, len(self.numbers) + 1)
-
-    def name(self, number: int) -> str:
-        """Return the mangled name of a number, empty for none."""
-        return next((name for name, n in self.numbers.items() if n == number), "")
-
-
-@dataclass
 class CudaLink:
     """One attached program. `kernels`: those it was woven into."""
 
@@ -57,7 +42,11 @@ class CudaLink:
 
 
 class CudaAttacher(Attacher):
-    """Kernel probes of one process. `maps`: of the session, that programs of devices use, in their order."""
+    """Kernel probes of one process.
+
+    `maps`: of the session, that programs of devices use, in their order. `number_of`: gives the number by
+    which programs know a kernel; where it is left out, kernels are numbered from 1 as they come.
+    """
 
     types: ClassVar[tuple[int, ...]] = (KERNEL, KERNEL_RETURN)
 
@@ -67,12 +56,14 @@ class CudaAttacher(Attacher):
         session: Session,
         maps: Sequence[MapSpec] = (),
         *,
-        kernels: Kernels | None = None,
+        number_of: Callable[[str], int] | None = None,
         on_image: Callable[[Image], None] = lambda _image: None,
         assembler: str = "auto",
     ) -> None:
         super().__init__()
-        self.maps, self.kernels, self.assembler = tuple(maps), kernels or Kernels(), assembler
+        self.maps, self.assembler = tuple(maps), assembler
+        self._number_of = number_of or self._number
+        self._numbers: dict[str, int] = {}
         self.links: dict[int, CudaLink] = {}
         self.placed: tuple[Placed, ...] = ()
         self.seen: set[str] = set()
@@ -112,7 +103,10 @@ class CudaAttacher(Attacher):
         where = Place.MEMORY if data.ops else Place.RETURN if attach_type == KERNEL_RETURN else Place.ENTRY
         ops = frozenset(op for name in data.ops for op in OPS[name]) or EVERY_OP
         spaces = frozenset(space for name in data.spaces for space in SPACES[name]) or USUAL_SPACES
-        return KernelProbe(body, where, data.names, number, self.kernels.number, ops, spaces)
+        return KernelProbe(body, where, data.names, number, self._number_of, ops, spaces)
+
+    def _number(self, kernel: str) -> int:
+        return self._numbers.setdefault(kernel, len(self._numbers) + 1)
 
     def detach_by_id(self, link: int) -> int:
         """Let a program run in no launch from now on; kernels keep it, switched off.
@@ -131,7 +125,6 @@ class CudaAttacher(Attacher):
 
     def detach_all(self) -> None:
         """Switch every program off, read the maps and end our thread in the process."""
-        self.links.clear()
         self.process.detach()
 
     # --- images ---
@@ -147,7 +140,7 @@ class CudaAttacher(Attacher):
     def _plan(self, device: Device) -> Plan:
         self.placed = place(self.maps, device.processors, THREADS)
         pid = self.process.target.pid
-        return plan_of(self.placed, Facts(device.processors, THREADS, self.process.enabled, pid))
+        return Plan(self.placed, Facts(device.processors, THREADS, self.process.enabled, pid))
 
     def _note(self, image: Image) -> None:
         self._on_image(image)
@@ -168,6 +161,12 @@ class CudaAttacher(Attacher):
         memory = self.process.memory
         return [memory.copy_of(context, index) for context in memory.contexts] if memory else []
 
+    def lost(self) -> int:
+        """Return how many records found no room in their ring, by what was read last."""
+        rings = [one.index for one in self.placed if one.ring >= 0]
+        copies = [copy for index in rings for copy in self.copies(index)]
+        return sum(int.from_bytes(copy[LOST : LOST + 8], "little") for copy in copies)
+
     def payloads(self) -> list[bytes]:
         """Take the records of all rings."""
         memory = self.process.memory
@@ -175,8 +174,9 @@ class CudaAttacher(Attacher):
             return []
         found: list[bytes] = []
         for context in memory.contexts:
-            for index, (tail, data) in memory.rings_of(context).items():
+            for index, ring in memory.rings_of(context).items():
                 key = (id(context), index)
-                ring = self._rings.setdefault(key, DeviceRing(data, tail))
-                found += ring.payloads()
+                if key not in self._rings:
+                    self._rings[key] = DeviceRing(ring)
+                found += self._rings[key].payloads()
         return found

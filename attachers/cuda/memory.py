@@ -126,7 +126,7 @@ class DeviceMemory:
             return
         context.staging, context.stream, context.base = done[0], scratch.u64(stream), scratch.u64(base)
         yield from self._share(scratch, context)
-        content = plan.content(context.mapped)
+        content = plan.content()
         self.memory.write(context.staging, content)
         yield [
             self.call("write", context.base, context.staging, size, context.stream),
@@ -186,18 +186,13 @@ class DeviceMemory:
         at = context.shared + self.plan.hosts()[index]
         return bytes(self._session.region.buffer[at : at + one.size])
 
-    def rings_of(self, context: Context) -> dict[int, tuple[memoryview, memoryview]]:
-        """Return tail and data of each ring of a context, by the map's index."""
-        if context.shared < 0:
+    def rings_of(self, context: Context) -> dict[int, memoryview]:
+        """Return the memory of each ring of a context, by the map's index."""
+        if not context.mapped:
             return {}
-        buffer, hosts = self._session.region.buffer, self.plan.hosts()
-        places = {
-            one.index: (context.shared + hosts[one.index], one.ring) for one in self.plan.placed if one.ring
-        }
-        return {
-            index: (buffer[at : at + 8], buffer[at + PAGE : at + PAGE + size])
-            for index, (at, size) in places.items()
-        }
+        buffer, base = self._session.region.buffer, context.shared
+        rings = [(one.index, base + one.ring, one.ring_size) for one in self.plan.placed if one.ring >= 0]
+        return {index: buffer[at : at + size] for index, at, size in rings}
 
     def read(self, contexts: list[Context], scratch: Scratch) -> Steps:
         """Read our maps out of some contexts; what cannot be read any more stays as it was read last."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runtime.nvptx.maps import Facts, Placed, Where, context_bytes, ring_control
+from runtime.maps.spec import MapSpec
+from runtime.nvptx.layout import RINGS
+from runtime.nvptx.maps import Facts, Placed, Where, context_bytes
 
 PAGE = 4096
 ALIGN = 256
@@ -27,9 +28,14 @@ class Plan:
         return sum(_up(one.size) for one in self.placed if one.where is Where.DEVICE)
 
     @property
+    def rings(self) -> int:
+        """Return the bytes of the host's memory that rings lie in."""
+        return max((one.ring + one.ring_size for one in self.placed if one.ring >= 0), default=0)
+
+    @property
     def shared(self) -> int:
-        """Return the bytes of the session's region that a context needs."""
-        return sum(_shared(one) for one in self.placed)
+        """Return the bytes of the session's region that a context needs: rings, then maps of the host."""
+        return _page(self.rings) + sum(_page(one.size) for one in self.placed if one.where is Where.PINNED)
 
     def devices(self) -> dict[int, int]:
         """Return where each map lies in the allocation, by index; those in the region are not there."""
@@ -41,34 +47,34 @@ class Plan:
         return found
 
     def hosts(self) -> dict[int, int]:
-        """Return where in a context's part of the region the maps, or the rings' tails and data, begin."""
-        found, at = {}, 0
+        """Return where in a context's part of the region the maps of the host lie."""
+        found, at = {}, _page(self.rings)
         for one in self.placed:
-            if _shared(one):
+            if one.where is Where.PINNED:
                 found[one.index] = at
-                at += _shared(one)
+                at += _page(one.size)
         return found
 
-    def content(self, mapped: int) -> bytes:
-        """Return what the allocation begins as; `mapped`: the device's address of the shared part, or 0."""
-        out, hosts = bytearray(self.size), self.hosts()
+    def content(self) -> bytes:
+        """Return what the allocation begins as."""
+        out = bytearray(self.size)
         for index, at in self.devices().items():
-            one = self.placed[index]
-            initial = one.initial
-            if one.ring and mapped:
-                tail = mapped + hosts[index]
-                initial = ring_control(one, tail + PAGE, tail)
+            initial = self.placed[index].initial
             out[at : at + len(initial)] = initial
         return bytes(out)
 
     def constant(self, base: int, mapped: int, *, enabled: int) -> bytes:
-        """Return the context constant of modules in a context."""
+        """Return the context constant of modules in a context.
+
+        `mapped`: the device's address of the shared part. Without it nothing runs that would need it.
+        """
         devices, hosts = self.devices(), self.hosts()
         addresses = [
-            base + devices[one.index] if one.where is Where.DEVICE else (mapped and mapped + hosts[one.index])
+            base + devices[one.index] if one.where is Where.DEVICE else mapped + hosts[one.index]
             for one in self.placed
         ]
-        return context_bytes(self.placed, addresses, replace(self.facts, enabled=enabled))
+        allowed = enabled if mapped or not self.shared else 0
+        return context_bytes(addresses, mapped, replace(self.facts, enabled=allowed))
 
     def part(self, index: int, copy: bytes) -> bytes:
         """Return a map's part of a copy of the allocation."""
@@ -76,17 +82,14 @@ class Plan:
         return copy[at : at + self.placed[index].size]
 
 
-def plan_of(placed: Sequence[Placed], facts: Facts) -> Plan:
-    """Return the plan; rings are no larger than what each context may have."""
-    return Plan(tuple(replace(one, ring=min(one.ring, MOST_RING)) for one in placed), facts)
+def small(spec: MapSpec) -> MapSpec:
+    """Return a map as devices have it: a ring is no larger than what each context may have."""
+    return replace(spec, max_entries=min(spec.max_entries, MOST_RING)) if spec.kind in RINGS else spec
 
 
 def _up(size: int) -> int:
     return (size + ALIGN - 1) & -ALIGN
 
 
-def _shared(one: Placed) -> int:
-    """Return the bytes in the region: of a map that the host has, or of a ring's tail and data."""
-    if one.ring:
-        return PAGE + one.ring
-    return 0 if one.where is Where.DEVICE else (one.size + PAGE - 1) & -PAGE
+def _page(size: int) -> int:
+    return (size + PAGE - 1) & -PAGE

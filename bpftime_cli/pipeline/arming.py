@@ -18,6 +18,7 @@ from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.calls import Calls
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.cuda import KernelProbes
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
@@ -46,6 +47,7 @@ class Arming:
     programs: Programs
     pending: Pending
     samples: Samples
+    kernels: KernelProbes
     calls: Calls = field(init=False)
     _told: bool = field(default=False, init=False)
     _missing: set[int] = field(default_factory=set, init=False)
@@ -78,7 +80,7 @@ class Arming:
             raise TargetProblem(f"process {traced.target.pid} ended while attaching") from None
 
     def _arm(self, traced: Traced) -> int:
-        count = self._arm_calls(traced) + self.samples.arm(traced)
+        count = self._arm_calls(traced) + self.samples.arm(traced) + self.kernels.arm(traced)
         probes, spans = self._places(traced)
         if not probes:
             return count

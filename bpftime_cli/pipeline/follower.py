@@ -69,9 +69,14 @@ class Follower:
     def _serve_cuda(self, knock: Knock) -> None:
         """Tell a thread that is about to call the CUDA driver what to do instead."""
         pid, tid = outside(knock)
-        traced = self._known(pid) if pid else None
-        if traced is not None:
-            self._all.serve_cuda(traced, knock, tid)
+        if not pid or not self._is_wanted(pid):
+            return
+        traced = self._known(pid)
+        if traced is None:  # a fork child: it has a copy of its parent's hooks
+            traced = self.take_up(Target.open(pid, Visitor(pid, tid)))
+            traced.seen = _probed(traced.target, self._all.session.region.id)
+            _let_go(traced)
+        self._all.serve_cuda(traced, knock, tid)
 
     def _is_wanted(self, pid: int) -> bool:
         return self._all.config.follows or self._known(pid) is not None
@@ -146,8 +151,7 @@ class Follower:
             self._probe_loaded(traced)
         finally:
             traced.target.fresh = False
-            if isinstance(traced.target.channel, Visitor):
-                traced.target.channel.let_go()
+            _let_go(traced)
 
     def _probe_loaded(self, traced: Traced) -> None:
         """Probe libraries that have been mapped; behind the program's start they are not relocated yet."""
@@ -227,6 +231,12 @@ def forget_unloaded(traced: Traced) -> None:
         if site.state != SiteState.FREE and target.module_of(site.at) is None:
             free(target, site)
     target.read_tables()
+
+
+def _let_go(traced: Traced) -> None:
+    """Let a thread of a process run on that was borrowed."""
+    if isinstance(traced.target.channel, Visitor):
+        traced.target.channel.let_go()
 
 
 def _probed(target: Target, session: bytes) -> set[int]:

@@ -87,6 +87,8 @@ class Output:
         self.names = names
         self.exit_code: int | None = None
         self.on_unwatch: Callable[[int], None] = lambda _address: None
+        self.more_records: Callable[[], list[bytes]] = list  # that do not come by the ring
+        self.before_maps: Callable[[], None] = lambda: None  # brings them up to date
         names.on_probe = self._name_probe
         self.printed = 0
         self._lost_before = 0
@@ -148,7 +150,7 @@ class Output:
             return 0
         total = 0
         while True:
-            items = self._reader.take(DRAIN)
+            items = [*self._reader.take(DRAIN), *self.more_records()]
             total += sum(item.count if isinstance(item, Run) else 1 for item in items)
             self._take(items)
             if items:
@@ -258,6 +260,8 @@ class Output:
 
     def print_map(self, name: str, top: int = 0, div: int = 0, *, at_exit: bool = False) -> None:
         """Print one map as it is now."""
+        if not at_exit:
+            self.before_maps()
         items = self.session.view(name).items()
         self._printed_items[name] = items
         event = self.script.maps[name].decode(items, self.names, top, div, at_exit=at_exit)
@@ -266,6 +270,7 @@ class Output:
 
     def print_maps(self) -> None:
         """Print every map that is not empty, sorted by name."""
+        self.before_maps()
         for name in sorted(self.script.maps):
             self.print_map(name, at_exit=True)
         self.flush()

@@ -16,6 +16,9 @@ from types import FrameType
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.cuda import PROVIDERS as KERNEL_PROVIDERS
+from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
+from bpftime_cli.pipeline.cuda import KernelProbes
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings
 from bpftime_cli.pipeline.output import Output, open_output
@@ -77,12 +80,14 @@ class Trace:
         self._check_target(script)
         name = self.config.session or f"trace-{os.getpid()}"
         spare = UNWIND_ROOM if programs.walk_stacks else 0
+        spare += KERNEL_ROOM if any(p.provider in KERNEL_PROVIDERS for p in script.probes) else 0
         session = Session.create(name, tuple(programs.maps.values()), spare=spare)
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
         self.processes = Processes(self.config, self.console, session)
         self.samples = Samples(self.console, self.names, script, programs)
         self.output.on_unwatch = self.samples.unwatch
+        self._join_kernels(script, programs, session)
         self.pending = Pending(self.config, self.console)
         self.clock = SessionClock(session.region)
         self.local = TracerProbes(script, programs, session, self.names)
@@ -92,6 +97,13 @@ class Trace:
                 return self._run(script, programs)
         finally:
             self.folder.remove()
+
+    def _join_kernels(self, script: Script, programs: Programs, session: Session) -> None:
+        self.kernels = KernelProbes(self.console, self.names, script, programs, session)
+        self.processes.serve_cuda = self.kernels.serve
+        if self.kernels:
+            self.output.more_records = self.kernels.payloads
+            self.output.before_maps = self.kernels.collect
 
     def _note(self, text: str) -> None:
         now = time.monotonic()
@@ -186,7 +198,9 @@ class Trace:
         Raises:
             Problem: a probe matches nothing, or nothing could be armed.
         """
-        arming = Arming(self.config, self.console, self.names, script, programs, self.pending, self.samples)
+        arming = Arming(
+            self.config, self.console, self.names, script, programs, self.pending, self.samples, self.kernels
+        )
         self.processes.arm = arming.arm
         count = 0
         for traced in self.processes.traced:
@@ -288,6 +302,7 @@ class Trace:
         self.processes.stop_child()
         self.output.drain(all_of_it=True)
         self._leave_if_told()
+        self.kernels.report()
         self.output.report_lost()
         if self.config.view is not None:
             self.output.report_view(self.processes.child_status)
@@ -312,6 +327,7 @@ class Trace:
     def _detach(self) -> None:
         """Take all probes out."""
         self.samples.close()
+        self.kernels.detach()
         self.processes.detach()
 
     def _undo(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
-from attachers.cuda.plan import Plan, plan_of
+from attachers.cuda.plan import Plan
 from attachers.target import Target
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.shm.desk import Knock
 
 SPARE = 8 << 20
-MAPS = plan_of(place([MapSpec("counts", 2, 4, 8, 100)], 4, 128), Facts(4, 128))
+MAPS = Plan(place([MapSpec("counts", 2, 4, 8, 100)], 4, 128), Facts(4, 128))
 
 
 @dataclass
@@ -86,6 +86,8 @@ def traced(
             return known[pid].arm()
 
         def serve(traced: Traced, knock: Knock, tid: int) -> None:
+            if traced.target.pid not in known:  # a fork child
+                arm(traced)
             known[traced.target.pid].serve(knock, tid)
 
         processes.arm, processes.serve_cuda = arm, serve

@@ -1,0 +1,226 @@
+"""The kernel probes of a script: attached in one process after another, their maps brought here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from attachers.cuda.attacher import CudaAttacher, CudaLink
+from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
+from attachers.cuda.driver import Image
+from attachers.cuda.plan import CONTEXTS, MOST_RING, small
+from bpftime_cli.console import Console
+from bpftime_cli.pipeline.processes import Traced
+from bpftime_cli.pipeline.programs import Programs
+from bpftime_cli.pipeline.resolver import Names
+from runtime.errors import AttachProblem, Problem
+from runtime.lang import Script, ScriptProbe
+from runtime.maps.spec import MapSpec
+from runtime.nvptx.body import Body
+from runtime.nvptx.compile import bodies
+from runtime.nvptx.maps import Mirror, dropped, fold
+from runtime.shm.desk import Knock
+from runtime.shm.session import Session
+from runtime.types import DEVICE_KINDS
+
+PROVIDERS = {"cuda": KERNEL, "cudaret": KERNEL_RETURN, "cudamem": KERNEL}
+ROOM = CONTEXTS * (MOST_RING + (1 << 20))  # bytes of the session's region for what contexts share with us
+LISTED = 5  # kernels that are named in a message
+
+
+@dataclass
+class KernelProbes:
+    """The kernel probes of one trace, in all its processes."""
+
+    console: Console
+    names: Names
+    script: Script
+    programs: Programs
+    session: Session
+    _attachers: dict[tuple[int, int], CudaAttacher] = field(default_factory=dict)
+    _bodies: dict[str, Body] = field(default_factory=dict)
+    _mirrors: dict[str, Mirror] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+    _unwoven: Counter[str] = field(default_factory=Counter)
+
+    # --- attaching ---
+
+    @property
+    def probes(self) -> list[ScriptProbe]:
+        """Return the script's kernel probes."""
+        return [p for p in self.script.probes if p.provider in PROVIDERS]
+
+    def __bool__(self) -> bool:
+        return bool(self.probes)
+
+    def maps(self) -> list[MapSpec]:
+        """Return the maps that programs of devices use, in the order of their index."""
+        used: set[str] = set()
+        for program in self.programs.object.programs:
+            if program.context in DEVICE_KINDS:
+                used |= set(program.map_refs.values())
+        return [small(spec) for name, spec in self.programs.maps.items() if name in used]
+
+    def arm(self, traced: Traced) -> int:
+        """Attach all in a process, to kernels that it loads from now on; returns how many.
+
+        Raises:
+            Problem: a program cannot run on a device, or the process cannot be patched.
+        """
+        if not self:
+            return 0
+        attacher = self._attacher(traced)
+        attacher.process.arm()
+        for name, reason in attacher.process.refused.items():
+            self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
+        return len(self.probes)
+
+    def _attacher(self, traced: Traced) -> CudaAttacher:
+        key = (traced.target.pid, traced.stack)
+        if key not in self._attachers:
+            self._attachers[key] = self._attach(traced)
+        return self._attachers[key]
+
+    def _attach(self, traced: Traced) -> CudaAttacher:
+        maps = self.maps()
+        own = CudaAttacher(
+            traced.target, self.session, maps, number_of=self.names.add_probe, on_image=self._note
+        )
+        self._compile(maps)
+        for probe in self.probes:
+            try:
+                own.create_attach(self._bodies[probe.program], data_of(probe), PROVIDERS[probe.provider])
+            except AttachProblem as problem:
+                raise AttachProblem(
+                    str(problem), errno=problem.errno, hint=problem.hint, span=probe.span
+                ) from None
+        return own
+
+    def _compile(self, maps: list[MapSpec]) -> None:
+        if self._bodies:
+            return
+        names = list(dict.fromkeys(p.program for p in self.probes))
+        verified = [self.programs.verified(name) for name in names]
+        found = bodies(verified, {spec.name: spec for spec in maps}, [spec.name for spec in maps])
+        self._bodies = dict(zip(names, found, strict=True))
+
+    def serve(self, traced: Traced, knock: Knock, tid: int) -> None:
+        """Tell a thread at a function of the driver what to do.
+
+        Raises:
+            Problem: the process cannot be reached.
+        """
+        if self:
+            self._attacher(traced).process.serve(knock, tid)
+
+    # --- what is told ---
+
+    def _note(self, image: Image) -> None:
+        """Tell once of each reason why kernels run without their probes."""
+        swapped = image.swapped
+        for note in swapped.notes:
+            self._tell(note)
+        if swapped.kernels and not image.result:
+            text = f"cuda: {image.call}: {len(swapped.kernels)} kernels woven: {_some(list(swapped.kernels))}"
+            self.console.note(text, 1)
+        elif image.result and swapped.image is not None:
+            self._tell(f"the driver refused a woven image (CUDA error {image.result}): the original is used")
+        elif swapped.reason:
+            self._unwoven[swapped.reason] += 1
+            self._tell(f"kernels of an image run without probes: {swapped.reason}")
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.console.warn([Problem(text)])
+
+    def report(self) -> None:
+        """Tell of probes that no kernel had, and of what was lost."""
+        for problem in self._missing():
+            self.console.warn([problem])
+        lost = sum(own.lost() for own in self._attachers.values())
+        if lost:
+            self.console.warn([f"Total lost event count of kernels: {lost}"])
+        for name, mirror in self._mirrors.items():
+            count = dropped(self._copies(mirror.placed.index))
+            if count:
+                self.console.warn([Problem(f"{count} updates of {name} in kernels found no room")])
+
+    def _missing(self) -> list[Problem]:
+        """Return a problem for each probe that no kernel of any process had."""
+        found: list[Problem] = []
+        all_seen = {name for own in self._attachers.values() for name in own.seen}
+        for index, probe in enumerate(self.probes, 1):
+            links = [own.links[index] for own in self._attachers.values() if index in own.links]
+            if any(link.kernels for link in links):
+                continue
+            found.append(self._unmatched(probe, links, all_seen))
+        return found
+
+    def _unmatched(self, probe: ScriptProbe, links: list[CudaLink], seen: set[str]) -> Problem:
+        near = [name for own in self._attachers.values() for link in links[:1] for name in own.near(link)]
+        pattern = probe.parts[-1] if probe.provider != "cudamem" else probe.parts[0]
+        if near:
+            hint = f"did you mean {_some(near)}?"
+        elif seen:
+            hint = f"{len(seen)} kernels were seen: {_some(sorted(seen))}"
+        else:
+            hint = "the program has loaded no kernels that can be probed"
+        return AttachProblem(f"no kernel matches '{pattern}'", errno=2, hint=hint, span=probe.span)
+
+    # --- what devices have written ---
+
+    def payloads(self) -> list[bytes]:
+        """Take the records that kernels have written since."""
+        return [payload for own in self._attachers.values() for payload in own.payloads()]
+
+    def collect(self, *, read: bool = True) -> None:
+        """Bring what devices have counted into the session's maps; `read`: ask the devices first."""
+        if not self._attachers:
+            return
+        for own in self._attachers.values() if read else ():
+            own.process.read()
+        placed = next((own.placed for own in self._attachers.values() if own.placed), ())
+        for one in placed:
+            if one.ring >= 0:
+                continue
+            mirror = self._mirrors.setdefault(one.name, Mirror(one))
+            rows = fold(one, self._copies(one.index))
+            try:
+                mirror.store(self.session.view(one.name), rows)
+            except Problem as problem:
+                self._tell(str(problem))
+
+    def _copies(self, index: int) -> list[bytes]:
+        return [copy for own in self._attachers.values() for copy in own.copies(index)]
+
+    def detach(self) -> None:
+        """Switch all probes off and read the maps for the last time."""
+        for own in self._attachers.values():
+            try:
+                own.detach_all()
+            except (Problem, OSError) as problem:
+                self.console.note(f"process {own.process.target.pid}: {problem}", 1)
+        self.collect(read=False)
+
+
+def data_of(probe: ScriptProbe) -> KernelData:
+    """Return the private data of a script's probe.
+
+    Raises:
+        AttachProblem: it names an operation or a space that there is not.
+    """
+    if probe.provider != "cudamem":
+        return KernelData((probe.parts[-1],))
+    kernel, *more = probe.parts
+    ops = tuple(op for op in OPS if more and op in _words(more[0])) or OPS
+    spaces = tuple(space for space in SPACES if len(more) > 1 and space in _words(more[1]))
+    return KernelData((kernel,), ops, spaces)
+
+
+def _words(text: str) -> list[str]:
+    return text.replace("|", ",").split(",")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
