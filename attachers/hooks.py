@@ -31,7 +31,7 @@ DEBUG = ("_r_debug", "_dl_debug_addr")
 EXECS = {"execve": 0, "execveat": 1, "fexecve": 2}
 
 
-def _image(name: str, code: str, relocations: tuple[tuple[str, str], ...]) -> Image:
+def raw_image(name: str, code: str, relocations: tuple[tuple[str, str], ...]) -> Image:
     """Assemble `code`, hex with `R` for a 32-bit field that the relocations fill in order."""
     out, places = bytearray(), []
     for part in code.split():
@@ -50,11 +50,11 @@ def _image(name: str, code: str, relocations: tuple[tuple[str, str], ...]) -> Im
 
 def _load_image() -> Image:
     # push rdi; mov rdi, region; call on_load; pop rdi; ret
-    return _image("load", "57 488b3d R e8 R 5f c3", (("got", "region"), ("plt", "agent:on_load")))
+    return raw_image("load", "57 488b3d R e8 R 5f c3", (("got", "region"), ("plt", "agent:on_load")))
 
 
 def _exec_image(which: int) -> Image:
-    return _image(
+    return raw_image(
         f"exec{which}",
         "57 56 52"  # push rdi; push rsi; push rdx
         " 4150 51 52 56 57"  # push r8; push rcx; push rdx; push rsi; push rdi: the five arguments as an array

@@ -187,6 +187,12 @@ class Target:
         return bool(int.from_bytes(flags, "little") & protocol.STATE_SAMPLES)
 
     @property
+    def is_dispatched(self) -> bool:
+        """Return whether system calls of code made at run time are handed to us."""
+        at = self.state + protocol.STATE_HOOKS + protocol.HOOKS.fields["dispatches"].offset
+        return any(self.memory.read(at, 4))
+
+    @property
     def build_kind(self) -> str:
         """Return which build of an image fits: `rseq` with a known thread block, else `plain`."""
         return "rseq" if self.constant("rseq_offset") and self.constant("tid_offset") else "plain"

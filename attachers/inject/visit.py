@@ -66,11 +66,29 @@ class Visitor:
                 self._give_back(thread)
 
     def _borrow(self, *, lockless: bool = False) -> Borrowed:
-        return self._held or borrow(self.pid, self.memory, lockless=lockless, tid=self.tid)
+        if self._held:
+            return self._held
+        self._hand_over(on=False)
+        return borrow(self.pid, self.memory, lockless=lockless, tid=self.tid)
 
     def _give_back(self, thread: Borrowed) -> None:
         if thread is not self._held:
             _release(thread)
+            self._hand_over(on=True)
+
+    def _hand_over(self, *, on: bool) -> None:
+        """Have system calls handed over or not, where they are at all: those of a visit must not be."""
+        state = find_state(self.pid)
+        at = state + protocol.STATE_HOOKS
+        hooks = self.memory.read(at, protocol.HOOKS.size) if state else b""
+        if not hooks or not protocol.HOOKS.get(hooks, "dispatches"):
+            return
+        self.memory.write(at + protocol.HOOKS.fields["paused"].offset, int(not on).to_bytes(4, "little"))
+        rows, row = protocol.HOOKS.get(hooks, "rows"), protocol.DISPATCH_ROW
+        table = self.memory.read(rows, protocol.DISPATCH_ROWS * row.size)
+        for place in range(0, len(table), row.size):
+            if row.get(table, "thread", place):
+                self.memory.write(rows + place + row.fields["selector"].offset, bytes([on]))
 
     @property
     def is_holding(self) -> bool:
@@ -101,6 +119,7 @@ class Visitor:
         held, self._held, self.tid = self._held, None, 0
         if held is not None:
             _release(held)
+            self._hand_over(on=True)
 
     def exchange_with(self, fd: int, requests: Callable[[int], list[Request]]) -> list[Reply]:
         """Hand a descriptor of ours to the process for the time of one visit.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attachers.inject.frames import Reply, Request
 from attachers.inject.visit import find_state
+from attachers.patch import dispatched
 from attachers.patch.chain import Node, chain
 from attachers.patch.grace import free, settle
 from attachers.patch.hooked import is_back, is_hooked, restore_tail
@@ -233,6 +234,8 @@ def _give_back(target: Target, session: bytes | None) -> None:
     """Return padding, code memory, the fault handler and a whole session's memory, where nobody uses them."""
     if not settle(target):
         return
+    if target.is_dispatched and all(s.state == SiteState.FREE for s in target.sites):
+        dispatched.stop(target)
     if target.has_handlers and all(s.state == SiteState.FREE for s in target.sites):
         target.ask([Request(Op.FAULTS, struct.pack("<I", 0))])
     if session is not None and session in target.sessions:

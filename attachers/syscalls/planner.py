@@ -102,7 +102,7 @@ class CallPlanner(Planner):
         try:
             return self._by_jump(site, probe.module, choose_exit if probe.leaves else choose_enter)
         except AttachProblem as problem:
-            if problem.errno != NO_ROOM or self.way is Way.JUMP:
+            if problem.errno != NO_ROOM or self.way in (Way.JUMP, Way.DISPATCH):
                 raise
             return other_way(self.target.pid, site, self.way, leaves=probe.leaves)
 

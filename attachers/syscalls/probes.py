@@ -12,8 +12,8 @@ from attachers.target import Target
 from runtime.jit.image import Image
 from runtime.symbols.modules import Module
 
-EXECS = frozenset((59, 322))  # execve, execveat
-OURS = "exec_call"  # functions of the agent that are probed: see runtime/agent/desk.c
+# Functions of the agent that are probed: see runtime/agent/desk.c and dispatch.c
+OURS = ("exec_call", "dispatched_call")
 NO_RETURN = NEVER_RETURN | {15}  # rt_sigreturn: it goes on where the signal came
 
 
@@ -59,7 +59,7 @@ def places(target: Target, session: bytes, hook: CallHook, seen: Collection[int]
     Places where the number is not known serve all calls: the thunk looks at it.
     """
     found: list[CallProbe] = []
-    if not seen and (hook.numbers is None or hook.numbers & EXECS):
+    if not seen:
         found += _ours(target, session, hook)
     agent = target.constant("agent_base")
     for module in target.modules:

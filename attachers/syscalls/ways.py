@@ -28,6 +28,7 @@ class Way(Enum):
 
     JUMP = "jump"  # not at all
     TRAP = "trap"
+    DISPATCH = "dispatch"  # that neither, but the calls of code made at run time
     PAGE = "page0"
     PAGE_ALWAYS = "page0-always"  # also where there is room: to see what it costs
 

@@ -53,7 +53,7 @@ Ways = Annotated[
     typer.Option(
         "--syscalls",
         metavar="WAY",
-        help="System calls without room for a jump: jump (not seen), trap, or page0, a call into page 0.",
+        help="System calls without room for a jump: by trap, or page0; dispatch: those of generated code.",
     ),
 ]
 Command = Annotated[
@@ -80,7 +80,7 @@ CHOICES = {
     "buffering": ("-B", ("line", "full", "none"), "Invalid buffering mode"),
     "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
-    "ways": ("--syscalls", ("jump", "trap", "page0", "page0-always"), "Invalid way"),
+    "ways": ("--syscalls", ("jump", "trap", "page0", "page0-always", "dispatch"), "Invalid way"),
     "times": ("--time", ("rel", "abs", "none"), "Invalid kind of times"),
     "sort": ("--sort", ("time", "calls", "errors", "p99", "name"), "Invalid order"),
     "mode": ("--mode", ("trace", "codegen", "test", "bench", "format"), "Invalid mode"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from attachers.patch.plan import AttachPlan
+from attachers.syscalls import dispatch
 from attachers.syscalls.planner import CallPlanner
 from attachers.syscalls.probes import CallHook, CallProbe, places
 from attachers.syscalls.standing import carry_out
@@ -15,7 +16,7 @@ from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
-from runtime.errors import Problem
+from runtime.errors import AttachProblem, Problem
 from runtime.lang import Script, ScriptProbe
 from runtime.lang.tracepoints import Tracepoint, matching
 from runtime.syscalls.table import NUMBERS, name_of
@@ -49,17 +50,23 @@ class Calls:
         """Return what would be written for all places where the calls are made; None for none."""
         session = traced.attacher.session
         found: list[CallProbe] = []
-        for hook in self._hooks(traced.target.build_kind):
+        watch = [dispatch.new_threads()] if self.way is Way.DISPATCH else []
+        for hook in (*watch, *self._hooks(traced.target.build_kind)):
             found += places(traced.target, session.region.id, hook, traced.seen)
         if not found:
             return None
         numbered = [replace(probe, link=link) for link, probe in enumerate(found, 1)]
         return CallPlanner(traced.target, session, tick=traced.attacher.tick, way=self.way).plan(numbered)
 
-    @staticmethod
-    def apply(traced: Traced, plan: AttachPlan) -> None:
+    def apply(self, traced: Traced, plan: AttachPlan) -> None:
         """Carry a plan out in its process."""
         carry_out(traced.target, plan, traced.attacher.apply)
+        if self.way is Way.DISPATCH:
+            traced.target.refresh()
+            try:
+                dispatch.start(traced.target)
+            except AttachProblem as problem:
+                self._warn(f"calls of generated code are not seen: {problem}", problem.hint)
 
     def report(self, plan: AttachPlan) -> None:
         """Tell, once each, of places that cannot be probed: calls made there are not seen."""
@@ -75,9 +82,13 @@ class Calls:
             text = f"{probe.module.path}: the {side} of {call} is not seen where {problem}"
             lost[text] += 1
             hints[text] = OTHER_WAYS if problem.errno == NO_ROOM else problem.hint
-        for text in lost.keys() - self.told:
+        for text in lost:
+            self._warn(text, hints[text])
+
+    def _warn(self, text: str, hint: str) -> None:
+        if text not in self.told:
             self.told.add(text)
-            self.console.warn([Problem(text, hint=hints[text])])
+            self.console.warn([Problem(text, hint=hint)])
 
     # --- what to run where
 

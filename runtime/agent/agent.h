@@ -81,6 +81,9 @@ static inline int is_detour(const struct site *site)
 int cores_sync(void); // serialise every core that runs this process: 0, or -errno where the kernel cannot
 // fault.c: install (1) or remove (0) the handler for guarded loads. Returns 0 or -errno.
 int fault_handler(int on);
+// dispatch.c: let the kernel hand over the calling thread's system calls, or no thread's any more. Returns 0 or -errno.
+s64 dispatch_calls(const struct dispatch_request *want);
+HELPER s64 dispatch_anew(void);
 // sample.c: run a program now and then; returns the signal that does it, or -errno. Stop those of a session, or all.
 s64 sample_start(const struct sample_request *want);
 void sample_stop(const u8 *session);

@@ -17,6 +17,8 @@ typedef long long s64;
 #define MAIL_BYTES 0x201000
 #define STATE_FAULTS 0x2
 #define STATE_SAMPLES 0x4
+#define DISPATCH_RANGES 0x10
+#define DISPATCH_ROWS 0x1000
 #define STATE_DETOURS 0x8
 #define REGION_DESK 0x400
 #define DESK_PLACES 0x30
@@ -36,7 +38,7 @@ typedef long long s64;
 #define INBOX_BYTES 0x400000
 #define PROCESSES 0x400
 
-enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14, OP_SAMPLE = 15, OP_UNSAMPLE = 16 };
+enum { OP_HELLO = 1, OP_MAP = 2, OP_ARENA = 3, OP_WRITE = 4, OP_RELINK = 5, OP_APPLY = 6, OP_REMOVE = 7, OP_SEMAPHORE = 8, OP_READ = 9, OP_CALL = 10, OP_FRAMES = 11, OP_GO = 12, OP_FORGET = 13, OP_FAULTS = 14, OP_SAMPLE = 15, OP_UNSAMPLE = 16, OP_DISPATCH = 18 };
 
 enum { SITE_NEAR5 = 1, SITE_HOP2 = 2, SITE_TAIL = 3, SITE_FRIDA = 4, SITE_TRAP = 5, SITE_PAGE = 6 };
 
@@ -331,7 +333,10 @@ struct hooks {
 	u32 watches;
 	u32 started;
 	u32 ns_inode;
-	u8 pad0[32];
+	u32 dispatches;
+	u32 paused;
+	u64 rows;
+	u8 pad0[16];
 };
 _Static_assert(sizeof(struct hooks) == 64, "hooks");
 _Static_assert(__builtin_offsetof(struct hooks, debug) == 0, "debug");
@@ -340,6 +345,9 @@ _Static_assert(__builtin_offsetof(struct hooks, wait_ms) == 16, "wait_ms");
 _Static_assert(__builtin_offsetof(struct hooks, watches) == 20, "watches");
 _Static_assert(__builtin_offsetof(struct hooks, started) == 24, "started");
 _Static_assert(__builtin_offsetof(struct hooks, ns_inode) == 28, "ns_inode");
+_Static_assert(__builtin_offsetof(struct hooks, dispatches) == 32, "dispatches");
+_Static_assert(__builtin_offsetof(struct hooks, paused) == 36, "paused");
+_Static_assert(__builtin_offsetof(struct hooks, rows) == 40, "rows");
 
 struct knock {
 	u32 state;
@@ -449,6 +457,25 @@ _Static_assert(__builtin_offsetof(struct sample_request, every) == 8, "every");
 _Static_assert(__builtin_offsetof(struct sample_request, period) == 16, "period");
 _Static_assert(__builtin_offsetof(struct sample_request, address) == 24, "address");
 _Static_assert(__builtin_offsetof(struct sample_request, session) == 32, "session");
+
+struct dispatch_request {
+	u64 on;
+	u64 restorer;
+	u64 ranges[32];
+};
+_Static_assert(sizeof(struct dispatch_request) == 272, "dispatch_request");
+_Static_assert(__builtin_offsetof(struct dispatch_request, on) == 0, "on");
+_Static_assert(__builtin_offsetof(struct dispatch_request, restorer) == 8, "restorer");
+_Static_assert(__builtin_offsetof(struct dispatch_request, ranges) == 16, "ranges");
+
+struct dispatch_row {
+	u64 thread;
+	u8 selector;
+	u8 pad0[7];
+};
+_Static_assert(sizeof(struct dispatch_row) == 16, "dispatch_row");
+_Static_assert(__builtin_offsetof(struct dispatch_row, thread) == 0, "thread");
+_Static_assert(__builtin_offsetof(struct dispatch_row, selector) == 8, "selector");
 
 struct range {
 	u64 start;

@@ -181,7 +181,8 @@ THUNK = Layout(
 HOOKS = Layout(
     "hooks",
     64,
-    "0 u64 debug,8 u64 debug_slot,16 u32 wait_ms,20 u32 watches,24 u32 started,28 u32 ns_inode",
+    "0 u64 debug,8 u64 debug_slot,16 u32 wait_ms,20 u32 watches,24 u32 started,28 u32 ns_inode,"
+    "32 u32 dispatches,36 u32 paused,40 u64 rows",
 )
 KNOCK = Layout(
     "knock", 64, "0 u32 state,4 u32 reason,8 u32 ns_pid,12 u32 ns_tid,16 u32 ns_inode,24 u64 argument"
@@ -206,6 +207,14 @@ PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u3
 SAMPLE = Layout(  # every: ns of CPU time between two, 0 where another event tells
     "sample_request", 48, "0 u64 thunk,8 u64 every,16 u64 period,24 u64 address,32 bytes session[16]"
 )
+DISPATCH_RANGES = 16
+DISPATCH = Layout(  # ranges: calls from the first are not handed over, those from the others are not shown
+    "dispatch_request",
+    272,
+    f"0 u64 on,8 u64 restorer,16 u64 ranges[{2 * DISPATCH_RANGES}]",
+)
+DISPATCH_ROW = Layout("dispatch_row", 16, "0 u64 thread,8 u8 selector")  # `thread`: its fs base
+DISPATCH_ROWS = 4096
 RANGE = Layout("range", 24, "0 u64 start,8 u64 end,16 u32 protection,20 u32 spare")
 
 STATE_FAULTS = 2  # of the state's flags: the fault handler is installed
@@ -251,6 +260,7 @@ class Op(IntEnum):
     FAULTS = 14
     SAMPLE = 15
     UNSAMPLE = 16
+    DISPATCH = 18
 
 
 class SiteKind(IntEnum):
@@ -335,6 +345,8 @@ LAYOUTS = (
     FRAME,
     PROCESS_PAGE,
     SAMPLE,
+    DISPATCH,
+    DISPATCH_ROW,
     RANGE,
 )
 CONSTANTS = {
@@ -346,6 +358,8 @@ CONSTANTS = {
     "MAIL_BYTES": MAIL_BYTES,
     "STATE_FAULTS": STATE_FAULTS,
     "STATE_SAMPLES": STATE_SAMPLES,
+    "DISPATCH_RANGES": DISPATCH_RANGES,
+    "DISPATCH_ROWS": DISPATCH_ROWS,
     "STATE_DETOURS": STATE_DETOURS,
     "REGION_DESK": REGION_DESK,
     "DESK_PLACES": DESK_PLACES,

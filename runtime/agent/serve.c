@@ -365,6 +365,13 @@ static s32 do_faults(struct bytes *in)
 	return fault_handler((int)*on);
 }
 
+static s32 do_dispatch(struct bytes *in)
+{
+	const struct dispatch_request *want = take(in, sizeof(*want));
+
+	return want ? (s32)dispatch_calls(want) : -E_INVAL;
+}
+
 static s32 do_sample(struct bytes *in, struct answer *out)
 {
 	const struct sample_request *want = take(in, sizeof(*want));
@@ -410,6 +417,8 @@ static s32 dispatch(u16 opcode, struct bytes *in, struct answer *out, int *go)
 		return do_forget(in, out);
 	case OP_FAULTS:
 		return do_faults(in);
+	case OP_DISPATCH:
+		return do_dispatch(in);
 	case OP_SAMPLE:
 		return do_sample(in, out);
 	case OP_UNSAMPLE:

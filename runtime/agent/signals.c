@@ -40,6 +40,7 @@ void signal_take(struct taken *taken)
 		return;
 	taken->before = now;
 	ours.mask = now.mask;
+	ours.restorer = taken->restorer ? taken->restorer : (u64)restorer;
 	ours.flags = SA_SIGINFO_ | SA_RESTORER_;
 	if (now.handler <= 1)
 		ours.flags |= SA_NODEFER_ | SA_ONSTACK_;

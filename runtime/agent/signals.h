@@ -12,6 +12,7 @@ struct taken {
 	int number;
 	u32 repeats; // the instruction that caused it is run again when the handler returns
 	info_handler ours;
+	u64 restorer; // how the handler returns, 0: by ours
 	struct action before;
 };
 

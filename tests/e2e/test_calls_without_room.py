@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.tools.target import build
-from tests.tools.tracing import BPFTIME, PATIENCE, Running, changed, counts, environment, text_of
+from tests.tools.tracing import BPFTIME, PATIENCE, Running, Tracer, changed, counts, environment, text_of
 
 ROUNDS = 2000
 SCRIPT = (
@@ -84,9 +85,9 @@ def test_detaching_puts_everything_back(way: str) -> None:
         tracer.send_signal(2)
         tracer.communicate(timeout=PATIENCE)
         assert changed(before, text_of(target.pid)) == []
-        maps = open(f"/proc/{target.pid}/maps").read()
+        maps = Path(f"/proc/{target.pid}/maps").read_text()
         assert not maps.startswith("00000000-")
-        status = open(f"/proc/{target.pid}/status").read()
+        status = Path(f"/proc/{target.pid}/status").read_text()
         assert "SigCgt:\t0000000000000000" in status
         target.go()
         assert counts(target.until(b"done\n"))["wrong"] == 0
@@ -119,6 +120,48 @@ def test_a_call_of_a_null_pointer_ends_as_it_would() -> None:
     done = traced("page0", "1", "null")
     assert bare.returncode == -11
     assert done.returncode == 128 + 11
+
+
+def test_calls_of_generated_code_are_handed_over() -> None:
+    script = (
+        "tracepoint:raw_syscalls:sys_enter { @in[args.id] = count(); } "
+        "tracepoint:raw_syscalls:sys_exit { @out[args.id] = count(); }"
+    )
+    command = [*BPFTIME, "trace", "-q", "--exit-code", "--syscalls", "dispatch", "-e", script, "--"]
+    done = subprocess.run(
+        [*command, str(build("made")), str(ROUNDS)],
+        input=b"\n\n",
+        capture_output=True,
+        timeout=PATIENCE,
+        env=environment(),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"wrong 0\n" in done.stdout
+    found = shown(done)
+    assert found["@in[39]"] == found["@out[39]"] == 6 * (ROUNDS + 1)  # five threads and a child
+    assert (found["@in[57]"], found["@out[57]"]) == (1, 2)  # fork, made there, returns twice
+
+
+def test_a_running_program_is_as_before_when_its_calls_are_no_longer_handed_over() -> None:
+    with Running(build("made"), str(ROUNDS)) as target:
+        options = ("-q", "--syscalls", "dispatch", "-p", str(target.pid))
+        with Tracer((*options, "-e", "tracepoint:syscalls:sys_enter_getpid { @in = count(); }")) as tracer:
+            ended = tracer.end()
+        assert (ended.status, ended.err) == (0, "")
+        status = Path(f"/proc/{target.pid}/status").read_text()
+        assert "SigCgt:\t0000000000000000" in status
+        target.go()
+        assert counts(target.until(b"done\n"))["wrong"] == 0
+
+
+def test_a_program_that_handles_handed_over_calls_itself_is_left_alone() -> None:
+    with Running(build("made"), "handles", "10") as target:
+        options = ("-q", "--syscalls", "dispatch", "-p", str(target.pid))
+        with Tracer((*options, "-e", "tracepoint:syscalls:sys_enter_getpid { @in = count(); }")) as tracer:
+            target.go()
+            assert counts(target.until(b"done\n"))["wrong"] == 0
+            assert "handles or blocks SIGSYS itself" in tracer.end().err
 
 
 @MUSL
