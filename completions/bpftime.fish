@@ -37,6 +37,8 @@ complete -c bpftime -n '__fish_seen_subcommand_from trace' -l exit-code -d 'End 
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l fail-on -x -a 'lost empty' -d 'Status 4 if it happened: lost, empty.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l ready-fd -x -d 'Write READY=1 to descriptor N when armed.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l session -x -a '(__bpftime_dynamic session)' -d 'Name of the session.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l cuda-assembler -x -a 'ptrace frida preload' -d 'Who assembles woven kernels: ptxas, nvjitlink, driver, or auto, the first that can.'
+complete -c bpftime -n '__fish_seen_subcommand_from trace' -l cuda-dump -x -a '(__fish_complete_directories)' -d 'Keep the images of kernels, and what they become, in DIR.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l color -x -a 'auto always never' -d 'auto, always or never.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l allow-return-swap -d 'Allow replaced return addresses where nothing else works.'
 complete -c bpftime -n '__fish_seen_subcommand_from trace' -l calls -x -d 'Without a program: the system calls to show, names or %classes.'

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from attachers.base import Attacher, PrivateData, unknown_link
 from attachers.cuda.data import DIRECT, KERNEL, KERNEL_RETURN, KernelData
-from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
+from attachers.cuda.driver import CudaProcess, Device, Form, Image, Swapped
 from attachers.cuda.names import any_matches, near
 from attachers.cuda.plan import LOST, Plan
 from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
@@ -45,7 +45,8 @@ class CudaAttacher(Attacher):
     """Kernel probes of one process.
 
     `maps`: of the session, that programs of devices use, in their order. `number_of`: gives the number by
-    which programs know a kernel; where it is left out, kernels are numbered from 1 as they come.
+    which programs know a kernel; where it is left out, kernels are numbered from 1 as they come. `how`: the
+    assembler, and a folder where images are kept.
     """
 
     types: ClassVar[tuple[int, ...]] = (KERNEL, KERNEL_RETURN)
@@ -58,10 +59,10 @@ class CudaAttacher(Attacher):
         *,
         number_of: Callable[[str], int] | None = None,
         on_image: Callable[[Image], None] = lambda _image: None,
-        assembler: str = "auto",
+        how: tuple[str, str] = ("auto", ""),
     ) -> None:
         super().__init__()
-        self.maps, self.assembler = tuple(maps), assembler
+        self.maps, self.how = tuple(maps), how
         self._number_of = number_of or self._number
         self._numbers: dict[str, int] = {}
         self.links: dict[int, CudaLink] = {}
@@ -129,9 +130,9 @@ class CudaAttacher(Attacher):
 
     # --- images ---
 
-    def _swap(self, image: bytes, device: Device) -> Swapped:
+    def _swap(self, image: bytes, form: Form, device: Device) -> Swapped:
         probes = [link.probe for link in self.links.values()]
-        swapped = swap(image, device, probes, self.assembler)
+        swapped = swap(image, form, device, probes, self.how)
         self.seen |= swapped.seen
         for link in self.links.values():
             link.kernels |= {name for name in swapped.kernels if any_matches(link.data.names, name)}

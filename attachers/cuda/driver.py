@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
 from attachers.cuda.entries import (
@@ -36,7 +37,7 @@ from runtime.symbols.modules import Module
 BY_NUMBER = dict(enumerate(ENTRIES))
 LIBCS = ("libc.so", "libc-", "ld-musl", "libpthread")
 BATCH = 16
-CODE = 1  # of cuLibraryLoadData and its like: the argument that is the image
+LINK_PTX = 1  # CU_JIT_INPUT_PTX
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,20 @@ class Device:
     is_only_kind: bool = True
 
 
+class Form(Enum):
+    """What a call takes in the place of an image."""
+
+    ANY = "any"
+    CONTAINER = "container"
+    TEXT = "text"  # for the driver's linker
+
+
 @dataclass(frozen=True, slots=True)
 class Swapped:
     """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
 
     `kernels`: those that have probes now, by name, with their numbers. `notes`: for the user to know.
-    `seen`: all kernels of the image.
+    `seen`: all kernels of the image. `details`: what weaving did, line by line.
     """
 
     image: bytes | None
@@ -62,6 +71,7 @@ class Swapped:
     kernels: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seen: frozenset[str] = frozenset()
+    details: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -83,7 +93,7 @@ class Image:
     result: int
 
 
-Swap = Callable[[bytes, Device], Swapped]
+Swap = Callable[[bytes, Form, Device], Swapped]
 
 
 class CudaProcess:
@@ -281,7 +291,7 @@ class CudaProcess:
         yield from self._know_device(scratch)
         if self.device is None or self.memory is None or len(image) < 2:
             return
-        swapped = Swapped(None) if is_ours(image) else self._swap(image, self.device)
+        swapped = Swapped(None) if is_ours(image) else self._swap(image, _form(entry), self.device)
         if swapped.image is None and not is_ours(image):
             self._on_image(Image(entry.name, len(image), swapped, 0))
             return
@@ -323,17 +333,17 @@ class CudaProcess:
             image = read_file(self.target.pid, self._text(arguments[2])) + b"\0"
         else:
             image = self.target.memory.read(arguments[2], arguments[3])
-        swapped = self._swap(image, self.device) if self.device and image else Swapped(None)
+        swapped = self._swap(image, Form.TEXT, self.device) if self.device and image else Swapped(None)
         if swapped.image is None:
             return
         new = swapped.image
         [at] = yield [take_memory(len(new))]
         self.target.memory.write(at, new)
         if entry.act is Act.LINK_FILE:
-            state, kind, path, count, options, values = arguments
-            arguments = (state, kind, at, len(new), path, count, options, values)
+            state, _, path, count, options, values = arguments
+            arguments = (state, LINK_PTX, at, len(new), path, count, options, values)
         else:
-            arguments = (*arguments[:2], at, len(new), *arguments[4:])
+            arguments = (arguments[0], LINK_PTX, at, len(new), *arguments[4:])
         function = self.functions["cuLinkAddData"] if entry.instead else entered.function
         [failed] = yield [Call(function, arguments, MAIN), give_memory(at, len(new))][:1]
         yield [give_memory(at, len(new))]
@@ -418,6 +428,10 @@ class CudaProcess:
             self.read()
         finally:
             self.service.stop()
+
+
+def _form(entry: Entry) -> Form:
+    return Form.CONTAINER if entry.name == "cuModuleLoadFatBinary" else Form.ANY
 
 
 def _is_quiet(entry: Entry) -> bool:

@@ -14,11 +14,13 @@ import typer
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
 from bpftime_cli.commands.tracewords import (
     Arguments,
+    Assembler,
     Bench,
     Buffering,
     Calls,
     Checks,
     Clear,
+    CudaDump,
     DebugInfo,
     DryRun,
     EmitLlvm,
@@ -115,6 +117,8 @@ def trace(
     fail_on: FailOn = "",
     ready_fd: ReadyFd = -1,
     session: Session = "",
+    assembler: Assembler = "auto",
+    cuda_dump: CudaDump = "",
     colour: Colour = "auto",
     return_swap: ReturnSwap = False,
     calls: Calls = "",
@@ -180,7 +184,7 @@ def _print_formatted(config: Config, console: Console) -> int:
     return 0
 
 
-CHECKED = ("form", "buffering", "inject", "backend", "ways", "colour", "mode")
+CHECKED = ("form", "buffering", "inject", "backend", "ways", "colour", "mode", "assembler")
 MODES = {"fmt": "format", "test": "test", "bench": "bench"}  # options that are short for a mode
 AS_GIVEN = (
     "output",
@@ -199,6 +203,8 @@ AS_GIVEN = (
     "exit_code",
     "ready_fd",
     "session",
+    "assembler",
+    "cuda_dump",
     "colour",
     "name",
     "follow",

@@ -163,6 +163,23 @@ ReadyFd = Annotated[
 Session = Annotated[
     str, typer.Option("--session", metavar="NAME", help="Name of the session.", show_default=False)
 ]
+Assembler = Annotated[
+    str,
+    typer.Option(
+        "--cuda-assembler",
+        metavar="HOW",
+        help="Who assembles woven kernels: ptxas, nvjitlink, driver, or auto, the first that can.",
+    ),
+]
+CudaDump = Annotated[
+    str,
+    typer.Option(
+        "--cuda-dump",
+        metavar="DIR",
+        help="Keep the images of kernels, and what they become, in DIR.",
+        show_default=False,
+    ),
+]
 ReturnSwap = Annotated[
     bool,
     typer.Option(

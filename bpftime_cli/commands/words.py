@@ -81,6 +81,7 @@ CHOICES = {
     "inject": ("--inject", ("ptrace", "frida", "preload"), "Invalid injector"),
     "backend": ("--backend", ("auto", "inline", "frida"), "Invalid backend"),
     "ways": ("--syscalls", ("jump", "trap", "page0", "page0-always", "dispatch"), "Invalid way"),
+    "assembler": ("--cuda-assembler", ("auto", "ptxas", "nvjitlink", "driver"), "Invalid assembler"),
     "times": ("--time", ("rel", "abs", "none"), "Invalid kind of times"),
     "sort": ("--sort", ("time", "calls", "errors", "p99", "name"), "Invalid order"),
     "mode": ("--mode", ("trace", "codegen", "test", "bench", "format"), "Invalid mode"),

@@ -17,7 +17,8 @@ class Config:
 
     `view`: of system calls, instead of a program of the user. `to_stderr`: data goes there, as strace's does.
     `ways`: how system calls without room for a jump are probed.
-    `command` is the argv to launch, empty for none.
+    `command` is the argv to launch, empty for none. `assembler`: of woven kernels; `cuda_dump`: a folder
+    where their images are kept.
     """
 
     program: str = ""
@@ -57,6 +58,8 @@ class Config:
     ready_fd: int = -1
     ring_bytes: int = 64 << 20
     session: str = ""
+    assembler: str = "auto"
+    cuda_dump: str = ""
     colour: str = "auto"
     headers: Headers = field(default_factory=Headers)
 

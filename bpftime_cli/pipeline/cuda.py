@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from attachers.cuda.attacher import CudaAttacher, CudaLink
 from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
 from attachers.cuda.driver import Image
+from attachers.cuda.names import short_name
 from attachers.cuda.plan import CONTEXTS, MOST_RING, small
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
@@ -30,13 +31,15 @@ LISTED = 5  # kernels that are named in a message
 
 @dataclass
 class KernelProbes:
-    """The kernel probes of one trace, in all its processes."""
+    """The kernel probes of one trace, in all its processes. `how`: as `CudaAttacher` takes it."""
 
     console: Console
     names: Names
     script: Script
     programs: Programs
     session: Session
+    how: tuple[str, str] = ("auto", "")
+    _numbers: dict[str, int] = field(default_factory=dict)
     _attachers: dict[tuple[int, int], CudaAttacher] = field(default_factory=dict)
     _bodies: dict[str, Body] = field(default_factory=dict)
     _mirrors: dict[str, Mirror] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class KernelProbes:
     def _attach(self, traced: Traced) -> CudaAttacher:
         maps = self.maps()
         own = CudaAttacher(
-            traced.target, self.session, maps, number_of=self.names.add_probe, on_image=self._note
+            traced.target, self.session, maps, number_of=self._number, on_image=self._note, how=self.how
         )
         self._compile(maps)
         for probe in self.probes:
@@ -95,6 +98,13 @@ class KernelProbes:
                     str(problem), errno=problem.errno, hint=problem.hint, span=probe.span
                 ) from None
         return own
+
+    def _number(self, kernel: str) -> int:
+        """Return a kernel's number in the session; its name is known by it from now on."""
+        if kernel not in self._numbers:
+            self._numbers[kernel] = len(self._numbers) + 1
+            self.names.kernels[self._numbers[kernel]] = short_name(kernel)
+        return self._numbers[kernel]
 
     def _compile(self, maps: list[MapSpec]) -> None:
         if self._bodies:
@@ -121,8 +131,8 @@ class KernelProbes:
         for note in swapped.notes:
             self._tell(note)
         if swapped.kernels and not image.result:
-            text = f"cuda: {image.call}: {len(swapped.kernels)} kernels woven: {_some(list(swapped.kernels))}"
-            self.console.note(text, 1)
+            for line in swapped.details:
+                self.console.note(f"cuda: {line}", 1)
         elif image.result and swapped.image is not None:
             self._tell(f"the driver refused a woven image (CUDA error {image.result}): the original is used")
         elif swapped.reason:

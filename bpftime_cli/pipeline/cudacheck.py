@@ -1,4 +1,4 @@
-"""What `doctor` says of CUDA: the driver, its devices. A child process asks the driver.
+"""What `doctor` says of CUDA: driver, devices, assemblers. The driver is asked by a child process.
 
 To start it may take half a second, or hang, or end the process.
 """
@@ -46,8 +46,9 @@ OLDEST = 75  # architecture that the assemblers of CUDA 13 know
 
 
 def findings_of_cuda() -> Iterator[Finding]:
-    """Give what is found out about the driver and the devices."""
+    """Give what is found out about the driver, the devices and the assemblers."""
     yield from _driver()
+    yield _assemblers()
 
 
 def _driver() -> Iterator[Finding]:
@@ -87,3 +88,10 @@ def _device(number: int, name: str, arch: int) -> Finding:
         return Finding("ok", "CUDA device", f"{number}: {name}, sm_{arch}")
     text = f"{number}: {name}, sm_{arch}: woven kernels are assembled by its driver"
     return Finding("warn", "CUDA device", text, "nothing: it takes longer to load a kernel")
+
+
+def _assemblers() -> Finding:
+    from attachers.cuda.assemble.tools import found  # lazy: it looks for libraries
+
+    names = ", ".join(f"{tool} (PTX {tool.isa[0]}.{tool.isa[1]})" for tool in found())
+    return Finding("ok", "CUDA assembler", names or "none: drivers assemble woven kernels (optional)")

@@ -99,7 +99,8 @@ class Trace:
             self.folder.remove()
 
     def _join_kernels(self, script: Script, programs: Programs, session: Session) -> None:
-        self.kernels = KernelProbes(self.console, self.names, script, programs, session)
+        how = self.config.assembler, self.config.cuda_dump
+        self.kernels = KernelProbes(self.console, self.names, script, programs, session, how)
         self.processes.serve_cuda = self.kernels.serve
         if self.kernels:
             self.output.more_records = self.kernels.payloads

@@ -12,7 +12,7 @@ from runtime.maps.spec import MapSpec
 from runtime.nvptx.maps import fold
 from runtime.types import ContextKind
 from tests.tools.bodies import compiled
-from tests.tools.cuda import app
+from tests.tools.cuda import APPS, app
 from tests.tools.cuda.hooked import to_the_end, traced
 from tests.tools.cuda.server import Server
 
@@ -23,37 +23,7 @@ if TYPE_CHECKING:
     from attachers.target import Target
     from runtime.shm.session import Session
 
-VECADD = """.version 7.0
-.target sm_75
-.address_size 64
-.visible .entry vecadd(.param .u64 a, .param .u64 b, .param .u64 c, .param .u32 n)
-{
-    .reg .pred %p<2>;
-    .reg .b32 %r<6>;
-    .reg .f32 %f<4>;
-    .reg .b64 %rd<8>;
-    ld.param.u64 %rd1, [a];
-    ld.param.u64 %rd2, [b];
-    ld.param.u64 %rd3, [c];
-    ld.param.u32 %r1, [n];
-    mov.u32 %r2, %ctaid.x;
-    mov.u32 %r3, %ntid.x;
-    mov.u32 %r4, %tid.x;
-    mad.lo.s32 %r5, %r2, %r3, %r4;
-    setp.ge.s32 %p1, %r5, %r1;
-    @%p1 bra $done;
-    mul.wide.s32 %rd4, %r5, 4;
-    add.s64 %rd5, %rd1, %rd4;
-    ld.global.f32 %f1, [%rd5];
-    add.s64 %rd6, %rd2, %rd4;
-    ld.global.f32 %f2, [%rd6];
-    add.f32 %f3, %f1, %f2;
-    add.s64 %rd7, %rd3, %rd4;
-    st.global.f32 [%rd7], %f3;
-$done:
-    ret;
-}
-"""
+PTX = APPS / "vecadd.ptx"
 COUNT = """
     *(u32 *)(r10 - 4) = {index}
     r1 = map[counts] ll
@@ -72,14 +42,13 @@ COUNTS = MapSpec("counts", 2, 4, 8, 4, added_only=True)
 
 @pytest.mark.parametrize("flag", ["-DMODULE", "-DLIBRARY"])
 def test_every_thread_is_counted_at_entry_return_and_store(tmp_path: Path, flag: str) -> None:
-    image, log = tmp_path / "vecadd.ptx", tmp_path / "log"
-    image.write_text(VECADD)
+    log = tmp_path / "log"
     log.mkdir()
     entry, leave, store = (compiled(COUNT.format(index=i), [COUNTS], kind) for i, kind in enumerate(KINDS))
     attachers: list[CudaAttacher] = []
 
     def make(target: Target, session: Session) -> CudaProcess:
-        own = CudaAttacher(target, session, [COUNTS])
+        own = CudaAttacher(target, session, [COUNTS], how=("driver", ""))
         own.create_attach(entry, KernelData(("vecadd",)), KERNEL)
         own.create_attach(leave, KernelData(("vec*",)), KERNEL_RETURN)
         own.create_attach(store, KernelData(("*",), ("st",)), KERNEL)
@@ -88,7 +57,7 @@ def test_every_thread_is_counted_at_entry_return_and_store(tmp_path: Path, flag:
 
     with Server(tmp_path) as server:
         environment = {**server.environment, "BPFTIME_STUB_LOG": str(log), "LAUNCHES": "3"}
-        with traced([str(app("vecadd", flag)), str(image)], make, **environment) as (processes, _):
+        with traced([str(app("vecadd", flag)), str(PTX)], make, **environment) as (processes, _):
             to_the_end(processes)
     assert not server.faults
     assert processes.child_status == 0

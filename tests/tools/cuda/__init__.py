@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.tools.target import folder
 
 HERE = Path(__file__).parent
+APPS = HERE / "apps"
 LIBRARY = "libcuda.so.1"
 WARNINGS = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 # Small functions of ours have room behind them, as the large ones of a real driver have.
@@ -43,5 +44,5 @@ def app(name: str, *flags: str, linked: bool = True) -> Path:
     """A program of `tests/tools/cuda/apps`; `linked`: to the driver, which it finds by its run path."""
     own = driver().parent
     links = (f"-L{own}", f"-Wl,-rpath,{own}", "-Wl,--no-as-needed", f"-l:{LIBRARY}") if linked else ()
-    header = HERE / "apps" / "cuda.h"
-    return _made([HERE / "apps" / f"{name}.c"], [header], (f"-I{HERE / 'apps'}", *flags, *links), name)
+    header = APPS / "cuda.h"
+    return _made([APPS / f"{name}.c"], [header], (f"-I{APPS}", *flags, *links), name)

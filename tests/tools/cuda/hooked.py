@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attachers.cuda.driver import CudaProcess, Device, Image, Swapped
+from attachers.cuda.driver import CudaProcess, Device, Form, Image, Swapped
 from attachers.cuda.plan import Plan
 from attachers.target import Target
 from bpftime_cli.console import Console
@@ -52,7 +52,8 @@ def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: P
     """Run a command to its end with its driver hooked."""
     seen = Hooked(log)
 
-    def noted(image: bytes, device: Device) -> Swapped:
+    def noted(image: bytes, form: Form, device: Device) -> Swapped:
+        del form
         seen.offered.append(image)
         seen.devices.append(device)
         return swap(image)

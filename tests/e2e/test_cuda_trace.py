@@ -1,0 +1,50 @@
+"""Scripts of `tests/cases/cudatrace/*.toml`: `bpftime trace` on programs of a stub driver whose kernels really run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.tools.cuda import APPS, app, driver
+from tests.tools.cuda.server import Server, environment
+
+FOLDER = Path(__file__).parents[1] / "cases" / "cudatrace"
+ROOT = Path(__file__).parents[2]
+CASES = [
+    pytest.param(case, id=case["name"])
+    for file in sorted(FOLDER.glob("*.toml"))
+    for case in tomllib.loads(file.read_text())["case"]
+]
+LIMIT = 60
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case: dict, tmp_path: Path) -> None:
+    name, *arguments = case.get("target", "vecadd vecadd.ptx").split()
+    words = [str(APPS / word) if (APPS / word).exists() else word for word in arguments]
+    command = [str(app(name, *case.get("flags", ()))), *words]
+    log = tmp_path / "log"
+    log.mkdir()
+    with Server(tmp_path) as server:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "bpftime_cli", "trace", "--cuda-assembler", "driver"),
+                *(*case.get("options", ()), "-e", case["program"], "--", *command),
+            ],
+            cwd=ROOT,
+            env={**os.environ, **environment(server, driver(), log), **case.get("env", {})},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+    assert not server.faults
+    assert done.returncode == case.get("status", 0), done.stderr
+    for text in case.get("stderr_has", ()):
+        assert text in done.stderr
+    assert done.stdout.replace("done\n", "") == case["stdout"].lstrip("\n")
