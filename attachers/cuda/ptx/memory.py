@@ -21,7 +21,7 @@ OPS = {"ld": Op.LOAD, "ldu": Op.LOAD, "st": Op.STORE, "atom": Op.ATOMIC, "red": 
 SPACES = {"global": Space.GLOBAL, "shared": Space.SHARED, "local": Space.LOCAL, "const": Space.CONST}
 # Accesses whose address no single register holds, or that happen later than the instruction.
 UNCOVERED = re.compile(
-    r"(cp\.(?:reduce\.)?async(?:\.bulk)?|ldmatrix|stmatrix|wmma\.load|wmma\.store|wgmma\.mma_async|tex|tld4"
+    r"(cp\.(?:reduce\.)?async(?:\.bulk)?(?!\S*\.(?:commit|wait|mbarrier)\w*)|ldmatrix|stmatrix|wmma\.load|wmma\.store|wgmma\.mma_async|tex|tld4"
     r"|su(?:ld|st|red)|tcgen05\.\w+|(?:st|red)\.async|st\.bulk|multimem\.\w+)\b"
 )
 _ADDRESS = re.compile(rf"\[\s*(?:({NAME})|([^\]+-][^\]+]*?))\s*(?:([+-])\s*([^\]]+?))?\s*\](?:\.\w+)?\Z")

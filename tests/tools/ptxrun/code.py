@@ -32,6 +32,7 @@ class Step:
     negated: bool
     instruction: object
     extra: object = None
+    access: tuple = ()  # name and bytes of a memory instruction
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Builder:
                 kind, run, extra = make(self, item)
             except (Fault, KeyError, ValueError, IndexError, TypeError) as error:
                 kind, run, extra = "fault", None, f"{type(error).__name__} {error}"
-            self.code.steps.append(Step(kind, run, guard, item.negated, item, extra))
+            self.code.steps.append(Step(kind, run, guard, item.negated, item, extra, access_of(item)))
         self.code.steps.append(Step("ret", None, -1, False, None))
         return self.code
 
@@ -179,6 +180,8 @@ class Builder:
             return n.FLOATS[type_][1](float(text))
         if text == "WARP_SZ":
             return 32
+        if text[0] in "-(0123456789":
+            return integer(text) & ((1 << bits) - 1)
         return self.loaded.address_of(text)
 
     def address(self, text):
@@ -241,6 +244,17 @@ class Builder:
     def target(self, name):
         """Give the step that a label stands before."""
         return self.label_of[name]
+
+
+def access_of(item):
+    """Give name and bytes of an instruction that accesses memory other than parameters."""
+    name, *modifiers = item.opcode.split(".")
+    if name not in ("ld", "ldu", "st", "atom", "red") or {"param", "param::entry", "param::func"} & set(
+        modifiers
+    ):
+        return ()
+    lanes = next((int(m[1:]) for m in modifiers if m in ("v2", "v4", "v8")), 1)
+    return name, lanes * next(SIZES[m] for m in reversed(modifiers) if m in SIZES)
 
 
 def integer(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from attachers.cuda.ptx.reader import parse
 from attachers.cuda.ptx.syntax import SIZES
@@ -25,6 +26,7 @@ class Machine:
         self.ticks = self.executed = 0
         self.allowed = self.limit = limit
         self.printed = []
+        self.accesses = Counter()  # (name, bytes) of memory instructions → how often lanes ran them
         self.builtins = {
             "vprintf": self._vprintf,
             "__assertfail": _assertion,

@@ -135,6 +135,8 @@ class Warp:
             machine.executed += len(on)
             if step.kind == "run":
                 if on:
+                    if step.access:
+                        machine.accesses[step.access] += len(on)
                     try:
                         step.run(registers, on, self)
                     except Fault as fault:
