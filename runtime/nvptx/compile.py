@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from runtime.errors import Bug, Unsupported
 from runtime.nvptx import worker
-from runtime.nvptx.body import INPUTS, Body
+from runtime.nvptx.body import Body
 from runtime.nvptx.layout import PINNED
 from runtime.nvptx.lift import lift
-from runtime.nvptx.text import body_text
+from runtime.nvptx.text import ALONE, body_text
 from runtime.nvptx.unit import FUEL, MODERN, Unit
 from runtime.types import DEVICE_KINDS
 
@@ -74,9 +74,9 @@ def bodies(
 def _body(unit: Unit, assembly: str) -> Body:
     name = unit.verified.program.name
     try:
-        text, inputs, local = body_text(assembly, list(INPUTS))
+        text, inputs, local = body_text(assembly)
     except Bug as bug:
-        if "more than one function" in str(bug):
+        if str(bug).startswith(ALONE):
             raise Unsupported(f"program '{name}' calls itself, which a device cannot do") from None
         raise
     arch, isa = max(unit.arch, unit.least[0]), max(ISA[unit.arch], unit.least[1])

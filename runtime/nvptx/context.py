@@ -15,20 +15,11 @@ if TYPE_CHECKING:
     from runtime.verify.result import Access
 
 
-def read(code: Code, unit: Unit, name: str) -> str:
-    """Give an input by name as an i64; a subprogram finds it in a slot that the entry function filled."""
-    if code.entry:
-        return unit.input(code, name)
-    if name not in unit.inherited:
-        unit.inherited.append(name)
-    return code.op(f"load i64, ptr {unit.slot(code, f'in_{name}')}")
-
-
 def _joined(code: Code, unit: Unit, *fields: tuple[str, int]) -> str:
     """Put inputs side by side in one word: (name, first bit)."""
     word = "0"
     for name, shift in fields:
-        value = read(code, unit, name)
+        value = unit.input(code, name)
         if shift:
             value = code.op(f"shl i64 {value}, {shift}")
         word = code.op(f"or i64 {word}, {value}")
@@ -51,7 +42,7 @@ def load(code: Code, unit: Unit, access: Access) -> str:
     if access.offset is None:
         raise Unsupported("the context is read at an offset that is not constant")
     name = LAYOUTS[unit.verified.program.context].words[access.offset & ~7]
-    word = WORDS[name](code, unit) if name in WORDS else read(code, unit, name)
+    word = WORDS[name](code, unit) if name in WORDS else unit.input(code, name)
     shift = 8 * (access.offset & 7)
     if shift:
         word = code.op(f"lshr i64 {word}, {shift}")

@@ -14,7 +14,6 @@ from runtime.jit.control import Control
 from runtime.jit.convention import DUMMY_CONTEXT
 from runtime.jit.memory import READ_ONLY
 from runtime.nvptx import call, memory
-from runtime.nvptx.body import INPUTS, WIDE
 
 if TYPE_CHECKING:
     from runtime.jit.code import Code
@@ -32,7 +31,7 @@ attributes #0 = { nounwind convergent "no-builtins" "no-jump-tables"="true" }
 
 
 def lift(unit: Unit) -> str:
-    """Give the LLVM IR of a whole program; `unit` then knows inputs and what was used.
+    """Give the LLVM IR of a whole program; `unit` then knows what was used.
 
     Raises:
         Unsupported: the program asks for what a device cannot do.
@@ -54,16 +53,8 @@ def lift(unit: Unit) -> str:
 
 
 def _entry(unit: Unit, code: Code) -> str:
-    """Finish the entry function: now all slots and inputs are known."""
+    """Finish the entry function: now all slots are known."""
     setup: list[str] = []
-    for name in unit.inherited:
-        place = f"%slot_{name}"
-        setup.append(f"{place} = getelementptr i8, ptr %cx, i64 {unit.slots[f'in_{name}']}")
-        value = f"%in_{name}"
-        if name not in WIDE:
-            value = f"%wide_{name}"
-            setup.append(f"{value} = zext i32 %in_{name} to i64")
-        setup.append(f"store i64 {value}, ptr {place}")
     if "fuel" in unit.slots:
         setup.append(f"%slot_fuel = getelementptr i8, ptr %cx, i64 {unit.slots['fuel']}")
         setup.append(f"store i64 {unit.fuel}, ptr %slot_fuel")
@@ -72,8 +63,7 @@ def _entry(unit: Unit, code: Code) -> str:
             setup.append(f"%slot_{name} = getelementptr i8, ptr %cx, i64 {offset}")
             setup.append(f"store i64 0, ptr %slot_{name}")
     code.head[:0] = [f"%cx = alloca [{max(8 * len(unit.slots), 8)} x i8], align 8", *setup]
-    arguments = ", ".join(f"i{64 if name in WIDE else 32} %in_{name}" for name in INPUTS)
-    return code.text(f"void @probe({arguments})")
+    return code.text("void @probe()")
 
 
 def _subprogram(start: int, code: Code) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.helpers.device import EXIT, PARAMETER, PARAMETERS
-from runtime.nvptx import context, warp
+from runtime.nvptx import warp
 from runtime.nvptx.layout import CLOCK_OFFSET, PID_TGID, SEED
 from runtime.nvptx.unit import MODERN
 
@@ -111,7 +111,7 @@ def _cluster(site: Site) -> str:
 
 
 def _kernel(site: Site) -> str:
-    return context.read(site.code, site.unit, "k")
+    return site.unit.input(site.code, "k")
 
 
 def _parameter(site: Site) -> str:
@@ -121,7 +121,7 @@ def _parameter(site: Site) -> str:
         raise site.unit.refused(
             site.index, f"{site.name}(): the number must be a constant from 0 to {PARAMETERS - 1}"
         )
-    return context.read(site.code, site.unit, f"p{number}")
+    return site.unit.input(site.code, f"p{number}")
 
 
 EMIT: dict[int, Callable[[Site], str]] = {

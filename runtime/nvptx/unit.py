@@ -35,8 +35,6 @@ class Unit:
     fuel: int = FUEL
     declarations: dict[str, str] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
-    inputs: list[str] = field(default_factory=list)
-    inherited: list[str] = field(default_factory=list)
     frames: dict[int, str] = field(default_factory=dict)  # call that made a frame → its alloca
     texts: dict[str, bytes] = field(default_factory=dict)  # value → read-only data that it points to
     exits: bool = False
@@ -74,10 +72,9 @@ class Unit:
         return code.widen(code.op(f'call i{bits} asm sideeffect "{text}", "={letter}"()'), bits)
 
     def input(self, code: Code, name: str) -> str:
-        """Give a value that the weaver sets, as an i64; only in the entry function."""
-        if name not in self.inputs:
-            self.inputs.append(name)
-        return f"%in_{name}" if name in WIDE else code.op(f"zext i32 %in_{name} to i64")
+        """Give a value that the weaver sets, as an i64."""
+        bits, letter = (64, "l") if name in WIDE else (32, "r")
+        return code.widen(code.op(f'call i{bits} asm "mov.b{bits} $0, %bt{name};", "={letter}"()'), bits)
 
     def slot(self, code: Code, name: str) -> str:
         """Give a pointer to an 8-byte slot that all functions of the program share."""

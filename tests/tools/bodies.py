@@ -16,6 +16,7 @@ from runtime.verify.check import verify
 
 ARCHITECTURES = (75, 90, 100)
 MODERN = Device()
+VALUES = {"z": 4, "o": 1, "s": 2, "l": 42, "i": 7, "k": 9, "q": 3}  # of inputs
 
 
 def program(text: str, context: ContextKind = ContextKind.CUDA) -> Program:
@@ -35,32 +36,46 @@ def compiled(
     return body(verify(program(text, context), table), table, [spec.name for spec in maps], device)
 
 
-def kernel(one: Body, values: dict[str, str] | None = None, name: str = "test") -> str:
-    """Put a body in a kernel `test(u64 values)`; inputs are constants, or PTX operands of `values`."""
-    lines = []
-    for register in sorted(one.inputs):
-        short = register.removeprefix("%bt")
-        bits = 64 if short in WIDE else 32
-        value = (values or {}).get(short, "1")
-        lines += [f".reg .b{bits} {register};", f"mov.b{bits} {register}, {value};"]
-    text = one.text.replace(SPACE, "const")
+def kernel(one: Body, around: str = "{}") -> str:
+    """Put a body in a kernel `test(u64, u64, u64, u64)`, whose parameters are its arguments 0 to 3.
+
+    The time of the entry is now, inputs of memory probes are parameters or small constants. `around`: what
+    runs besides the body, whose place is `{}`.
+    """
+    text = one.text.replace(SPACE, "const").rstrip()
+    block = "\n".join(["{", *_inputs(one), "{", text, "}", "}"])
+    isa = max(one.isa, (6, 4))
+    parameters = ", ".join(f".param .u64 test_param_{n}" for n in range(4))
     return "\n".join(
         [
-            f".version {max(one.isa, (6, 4))[0]}.{max(one.isa, (6, 4))[1]}",
+            f".version {isa[0]}.{isa[1]}",
             f".target sm_{max(one.sm, 70)}",
             ".address_size 64",
             f".weak .const .align 8 .b8 {CONTEXT}[256];",
-            f".visible .entry {name}(.param .u64 {name}_param_0)",
+            f".visible .entry test({parameters})",
             "{",
-            *lines,
-            "{",
-            text.rstrip(),
-            "}",
+            around.replace("{}", block),
             "ret;",
             "}",
             "",
         ]
     )
+
+
+def _inputs(one: Body) -> list[str]:
+    lines = []
+    for register in sorted(one.inputs):
+        short = register.removeprefix("%bt")
+        bits = 64 if short in WIDE else 32
+        lines.append(f".reg .b{bits} {register};")
+        if short == "e":
+            lines.append(f"mov.u64 {register}, %clock64;")
+        elif short in ("a", "d0", "d1", "p0", "p1", "p2", "p3"):
+            number = {"a": 0, "d0": 1, "d1": 2}.get(short) or int(short[1:] if short[0] == "p" else 0)
+            lines.append(f"ld.param.u64 {register}, [test_param_{number}];")
+        else:
+            lines.append(f"mov.b{bits} {register}, {VALUES.get(short, 0)};")
+    return lines
 
 
 def refusal(one: Body, folder: Path) -> str:
