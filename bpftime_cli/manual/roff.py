@@ -76,12 +76,14 @@ def _command(command: Command) -> list[str]:
 def _names() -> list[str]:
     """List what the language has, from its own tables."""
     from runtime.lang.builtins import BUILTINS  # lazy: only here
+    from runtime.lang.device import OWN
     from runtime.lang.functions import AGGREGATES, FUNCTIONS
     from runtime.lang.providers import PROVIDERS
 
     served = {
         "Probes": [p.name for p in PROVIDERS if p.context is not None],
         "Builtins": ["arg0 to arg5", *sorted(name for name, b in BUILTINS.items() if not b.reason)],
+        **{f"Builtins of {provider}": sorted(rows) for provider, rows in OWN.items()},
         "Functions": sorted([*FUNCTIONS, *AGGREGATES]),
     }
     told = [_line(f"{title}: {', '.join(names)}.") for title, names in served.items()]

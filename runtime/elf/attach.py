@@ -27,7 +27,9 @@ _PREFIXES = {
         ("kprobe", "kretprobe", "kprobe.multi", "kretprobe.multi", "kprobe.session"), _K.KSYSCALL
     ),
     **dict.fromkeys(("ksyscall", "kretsyscall"), _K.KSYSCALL),
-    **dict.fromkeys(("cuda", "cudaret", "cudamem"), _K.CUDA),
+    **dict.fromkeys(("cuda", "cudarun"), _K.CUDA),
+    "cudaret": _K.CUDA_RETURN,
+    "cudamem": _K.CUDA_MEMORY,
     "perf_event": _K.PERF_EVENT,
     **dict.fromkeys(("xdp", "xdp.frags", "tc", "classifier", "action", "socket", "syscall"), _K.MEMORY),
     **dict.fromkeys(("fentry", "fexit", "fmod_ret", "freplace", "lsm", "iter", "struct_ops"), _K.MEMORY),
@@ -35,6 +37,9 @@ _PREFIXES = {
     **dict.fromkeys(("cgroup", "sk_msg", "sk_skb", "sk_lookup", "sk_reuseport", "sockops"), _K.MEMORY),
     **dict.fromkeys(("flow_dissector", "netfilter", "lwt_in", "lwt_out", "lwt_xmit", "tcx"), _K.MEMORY),
 }
+DEVICE_PROGRAM = "cuda__"  # what names of programs for GPU kernels begin with in objects for bpftime
+DEVICE_PREFIXES = ("cuda", "cudaret", "cudamem", "cudarun")
+CAPTURE = "__memcapture"  # pseudo kernel: every memory instruction
 _TRACEPOINTS = ("tracepoint", "tp")
 _RAW_TRACEPOINTS = ("raw_tp", "raw_tracepoint", "raw_tp.w", "raw_tracepoint.w", "tp_btf")
 
@@ -46,8 +51,8 @@ def role_of(section: str, name: str) -> Role:
     """
     autoload = not section.startswith("?")
     prefix, _, rest = section.removeprefix("?").partition("/")
-    if name.startswith("cuda__"):  # convention of bpftime for GPU code
-        return Role(ContextKind.CUDA, rest, autoload, True)
+    if name.startswith(DEVICE_PROGRAM) and prefix not in DEVICE_PREFIXES:
+        return Role(_kernel_context(prefix, rest), rest, autoload, True)
     if prefix in _TRACEPOINTS:
         return Role(_tracepoint(rest), rest, autoload, True)
     if prefix in _RAW_TRACEPOINTS:
@@ -56,6 +61,12 @@ def role_of(section: str, name: str) -> Role:
     if prefix in _PREFIXES:
         return Role(_PREFIXES[prefix], rest, autoload, True)
     return Role(ContextKind.UPROBE, rest, autoload, False)
+
+
+def _kernel_context(prefix: str, rest: str) -> ContextKind:
+    if rest.startswith(CAPTURE):
+        return ContextKind.CUDA_MEMORY
+    return ContextKind.CUDA_RETURN if prefix.startswith("kret") else ContextKind.CUDA
 
 
 def _tracepoint(rest: str) -> ContextKind:

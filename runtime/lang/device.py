@@ -149,7 +149,7 @@ INSTEAD = {
     "comm": "use kernel",
     "func": "use kernel",
     "probe": "use kernel",
-    "ustack": "a device has no stack of the host: use cudalaunch",
+    "ustack": "a device has no stack of the host",
     "kstack": "a device has no stack of the host",
     "elapsed": "use cudaret for the cycles since the entry, or nsecs",
     "retval": "a kernel gives nothing back",
@@ -167,7 +167,6 @@ FUNCTIONS = frozenset(
 )
 NO_FUNCTION = {
     "str": "strings lie in memory of the host: print the address",
-    "ustack": "use cudalaunch for stacks of the host",
     "system": "use it where the host runs: cudalaunch, interval, END",
     "signal": "use it where the host runs: cudalaunch",
     "tseries": "use count() and print it by interval",
