@@ -25,7 +25,7 @@ _bpftime_value() {
     esac
 }
 
-_bpftime_commands="trace strace load attach detach list maps check run doctor --help --version"
+_bpftime_commands="trace strace load attach detach list maps check run cuda doctor --help --version"
 
 _bpftime_choose() {
     case $1:$2 in
@@ -329,6 +329,30 @@ _bpftime_choose() {
         _bpftime_value "file" "$3"
         return
         ;;
+    cuda:--probe)
+        _bpftime_value "file" "$3"
+        return
+        ;;
+    cuda:-o | cuda:--output)
+        _bpftime_value "file" "$3"
+        return
+        ;;
+    cuda:--arch)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    cuda:--assembler)
+        _bpftime_words "auto ptxas nvjitlink" "$3"
+        return
+        ;;
+    cuda:--image)
+        _bpftime_value "" "$3"
+        return
+        ;;
+    cuda:-f | cuda:--format)
+        _bpftime_words "text json" "$3"
+        return
+        ;;
     doctor:-p | doctor:--pid)
         _bpftime_value "pid" "$3"
         return
@@ -349,6 +373,7 @@ _bpftime_choose() {
         maps) _bpftime_words "-p --pid --set --delete --watch --follow --session -f --format --color -h --help" "$3" ;;
         check) _bpftime_words "-f --format -I --include -h --help" "$3" ;;
         run) _bpftime_words "--program --btf --mem --hex --batch -h --help" "$3" ;;
+        cuda) _bpftime_words "--probe -o --output --arch --assembler --image -f --format -q --quiet -h --help" "$3" ;;
         doctor) _bpftime_words "-p --pid -f --format -h --help" "$3" ;;
         esac
         return
@@ -363,6 +388,7 @@ _bpftime_choose() {
     maps) _bpftime_value "map" "$3" ;;
     check) _bpftime_value "file" "$3" ;;
     run) _bpftime_value "file" "$3" ;;
+    cuda) _bpftime_words "list weave" "$3" ;;
     esac
 }
 

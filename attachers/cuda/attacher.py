@@ -32,6 +32,16 @@ SPACES = {
 THREADS = 1 << 16  # that maps with a value for each thread have room for
 
 
+def kernel_probe(
+    body: Body, data: KernelData, attach_type: int, number: int, number_of: Callable[[str], int]
+) -> KernelProbe:
+    """Say where a body goes, by the private data of its link; `number_of`: kernel → its number."""
+    where = Place.MEMORY if data.ops else Place.RETURN if attach_type == KERNEL_RETURN else Place.ENTRY
+    ops = frozenset(op for name in data.ops for op in OPS[name]) or EVERY_OP
+    spaces = frozenset(space for name in data.spaces for space in SPACES[name]) or USUAL_SPACES
+    return KernelProbe(body, where, data.names, number, number_of, ops, spaces)
+
+
 @dataclass
 class CudaLink:
     """One attached program. `kernels`: those it was woven into."""
@@ -94,17 +104,11 @@ class CudaAttacher(Attacher):
         if number < 0:
             raise AttachProblem(f"a session has at most {MOST} kernel probes", errno=28)
         link = self.allocate_id()
-        probe = self._probe(program, private_data, attach_type, number)
+        probe = kernel_probe(program, private_data, attach_type, number, self._number_of)
         self.links[link] = CudaLink(probe, private_data)
         self._enable(self.process.enabled | 1 << number)
         self.process.arm()
         return link
-
-    def _probe(self, body: Body, data: KernelData, attach_type: int, number: int) -> KernelProbe:
-        where = Place.MEMORY if data.ops else Place.RETURN if attach_type == KERNEL_RETURN else Place.ENTRY
-        ops = frozenset(op for name in data.ops for op in OPS[name]) or EVERY_OP
-        spaces = frozenset(space for name in data.spaces for space in SPACES[name]) or USUAL_SPACES
-        return KernelProbe(body, where, data.names, number, self._number_of, ops, spaces)
 
     def _number(self, kernel: str) -> int:
         return self._numbers.setdefault(kernel, len(self._numbers) + 1)

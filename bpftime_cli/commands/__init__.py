@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from bpftime_cli.commands import attach, check, detach, doctor, load, maps, run, strace, trace
+from bpftime_cli.commands import attach, check, cuda, detach, doctor, load, maps, run, strace, trace
 from bpftime_cli.commands import list as listing
 
-COMMANDS = (trace, strace, load, attach, detach, listing, maps, check, run, doctor)
+COMMANDS = (trace, strace, load, attach, detach, listing, maps, check, run, cuda, doctor)
 
 
 def register(app: typer.Typer) -> None:

@@ -30,6 +30,8 @@ VALUES: dict[str, tuple[str, tuple[str, ...]]] = {
     "HOW": ("words", ("ptrace", "frida", "preload")),
     "BACKEND": ("words", ("auto", "inline", "frida")),
     "WHEN": ("words", ("auto", "always", "never")),
+    "ACTION": ("words", ("list", "weave")),
+    "TOOL": ("words", ("auto", "ptxas", "nvjitlink")),
     "WHAT": ("words", ("lost", "empty")),
     "TYPE": ("words", ("uprobe", "uretprobe")),
     "STAGE": (

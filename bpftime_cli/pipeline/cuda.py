@@ -92,7 +92,11 @@ class KernelProbes:
         self._compile(maps)
         for probe in self.probes:
             try:
-                own.create_attach(self._bodies[probe.program], data_of(probe), PROVIDERS[probe.provider])
+                own.create_attach(
+                    self._bodies[probe.program],
+                    data_of(probe.provider, probe.parts),
+                    PROVIDERS[probe.provider],
+                )
             except AttachProblem as problem:
                 raise AttachProblem(
                     str(problem), errno=problem.errno, hint=problem.hint, span=probe.span
@@ -214,15 +218,15 @@ class KernelProbes:
         self.collect(read=False)
 
 
-def data_of(probe: ScriptProbe) -> KernelData:
-    """Return the private data of a script's probe.
+def data_of(provider: str, parts: tuple[str, ...]) -> KernelData:
+    """Return the private data of a probe of a provider; `parts`: what follows its name.
 
     Raises:
         AttachProblem: it names an operation or a space that there is not.
     """
-    if probe.provider != "cudamem":
-        return KernelData((probe.parts[-1],))
-    kernel, *more = probe.parts
+    if provider != "cudamem":
+        return KernelData((parts[-1],))
+    kernel, *more = parts
     ops = tuple(op for op in OPS if more and op in _words(more[0])) or OPS
     spaces = tuple(space for space in SPACES if len(more) > 1 and space in _words(more[1]))
     return KernelData((kernel,), ops, spaces)
