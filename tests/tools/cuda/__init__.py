@@ -14,6 +14,8 @@ APPS = HERE / "apps"
 LIBRARY = "libcuda.so.1"
 WARNINGS = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 # Small functions of ours have room behind them, as the large ones of a real driver have.
+OF_RUNTIME = ("registered",)
+RUNTIME = ("-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-soname,libcudart.so.13")
 DRIVER = ("-falign-functions=64", "-fPIC", "-shared", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}")
 
 
@@ -40,9 +42,17 @@ def driver() -> Path:
 
 
 @cache
-def app(name: str, *flags: str, linked: bool = True) -> Path:
-    """A program of `tests/tools/cuda/apps`; `linked`: to the driver, which it finds by its run path."""
-    own = driver().parent
-    links = (f"-L{own}", f"-Wl,-rpath,{own}", "-Wl,--no-as-needed", f"-l:{LIBRARY}") if linked else ()
+def runtime() -> Path:
+    """The double of the runtime's library."""
+    return _made([HERE / "runtime" / "cudart.c"], [], RUNTIME, "libcudart.so.13")
+
+
+@cache
+def app(name: str, *flags: str) -> Path:
+    """A program of `tests/tools/cuda/apps`, linked to the driver, or to the runtime which opens that later."""
+    library = runtime() if name in OF_RUNTIME else driver()
+    own = library.parent
+    links: tuple[str, ...] = (f"-L{own}", f"-Wl,-rpath,{own}", "-Wl,--no-as-needed", f"-l:{library.name}")
+    links += (f'-DFATBIN="{APPS / "vecadd.fatbin"}"',)
     header = APPS / "cuda.h"
     return _made([APPS / f"{name}.c"], [header], (f"-I{APPS}", *flags, *links), name)

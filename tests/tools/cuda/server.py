@@ -161,8 +161,8 @@ def text_of(image: bytes) -> str:
 
 def fatbin_text(fatbin: Any, image: bytes) -> str:
     """The PTX of a container's newest entry."""
-    entries = [e for e in fatbin.parse(image) if e.kind == fatbin.PTX]
-    return entries[-1].payload().rstrip(b"\0").decode("latin-1") if entries else ""
+    entries = [e for e in fatbin.parse(image).entries if e.kind == fatbin.PTX]
+    return entries[-1].image().rstrip(b"\0").decode("latin-1") if entries else ""
 
 
 def parameters(text: str, kernel: str) -> list[tuple[int, int]] | None:

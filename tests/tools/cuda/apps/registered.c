@@ -1,0 +1,104 @@
+// What nvcc makes of `vecadd<<<4, 32>>>(…)`, written out: the image in its sections, its registration before main, the stubs.
+// The runtime opens the driver itself, later. -DNEW launches as code from CUDA 13 does. FATBIN is the image's path.
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct { unsigned x, y, z; } dim3;
+struct fatbin {
+	int magic, version;
+	const void *data;
+	void *more;
+};
+
+void **__cudaRegisterFatBinary(const struct fatbin *);
+void __cudaRegisterFatBinaryEnd(void **);
+void __cudaUnregisterFatBinary(void **);
+void __cudaRegisterFunction(void **, const char *, char *, const char *, int, void *, void *, void *, void *, int *);
+unsigned __cudaPushCallConfiguration(dim3, dim3, size_t, void *);
+int __cudaPopCallConfiguration(dim3 *, dim3 *, size_t *, void *);
+int __cudaGetKernel(void **, const void *);
+int __cudaLaunchKernel(void *, dim3, dim3, void **, size_t, void *);
+int cudaLaunchKernel(const void *, dim3, dim3, void **, size_t, void *);
+int cudaMalloc(void **, size_t);
+int cudaMemcpy(void *, const void *, size_t, int);
+int cudaDeviceSynchronize(void);
+
+__asm__(".section .nv_fatbin, \"a\"\n.balign 8\nfatbinData: .incbin \"" FATBIN "\"\n.text\n");
+extern const char fatbinData[] __attribute__((visibility("hidden")));
+static const struct fatbin wrapper __attribute__((section(".nvFatBinSegment"))) = { 0x466243B1, 1, fatbinData, 0 };
+static void **handle;
+
+static int launch(const void *stub, void **args)
+{
+	dim3 grid, block;
+	size_t shared;
+	void *stream, *kernel = 0;
+
+	__cudaPopCallConfiguration(&grid, &block, &shared, &stream);
+#ifdef NEW
+	if (__cudaGetKernel(&kernel, stub))
+		return 1;
+	return __cudaLaunchKernel(kernel, grid, block, args, shared, stream);
+#else
+	(void)kernel;
+	return cudaLaunchKernel(stub, grid, block, args, shared, stream);
+#endif
+}
+
+static int vecadd(const float *a, const float *b, float *c, int n)
+{
+	void *args[] = { &a, &b, &c, &n };
+
+	return launch((void *)vecadd, args);
+}
+
+static int scale(float *c, int n)
+{
+	void *args[] = { &c, &n };
+
+	return launch((void *)scale, args);
+}
+
+static void leave(void)
+{
+	__cudaUnregisterFatBinary(handle);
+}
+
+__attribute__((constructor)) static void enter(void)
+{
+	handle = __cudaRegisterFatBinary(&wrapper);
+	__cudaRegisterFunction(handle, (char *)vecadd, 0, "_Z6vecaddPKfS0_Pfi", -1, 0, 0, 0, 0, 0);
+	__cudaRegisterFunction(handle, (char *)scale, 0, "_Z5scaleILi3EEvPfi", -1, 0, 0, 0, 0, 0);
+	__cudaRegisterFatBinaryEnd(handle);
+	atexit(leave);
+}
+
+int main(void)
+{
+	float a[100], b[100], c[100];
+	float *da, *db, *dc;
+	dim3 grid = { 4, 1, 1 }, block = { 32, 1, 1 };
+
+	for (int i = 0; i < 100; i++) {
+		a[i] = (float)i;
+		b[i] = 1;
+	}
+	if (cudaMalloc((void **)&da, sizeof(a)) || cudaMalloc((void **)&db, sizeof(b)) || cudaMalloc((void **)&dc, sizeof(c)))
+		return 3;
+	cudaMemcpy(da, a, sizeof(a), 1);
+	cudaMemcpy(db, b, sizeof(b), 1);
+	for (int i = 0; i < 2; i++) {
+		__cudaPushCallConfiguration(grid, block, 0, 0);
+		if (vecadd(da, db, dc, 100))
+			return 4;
+	}
+	__cudaPushCallConfiguration(grid, block, 0, 0);
+	if (scale(dc, 100) || cudaDeviceSynchronize() || cudaMemcpy(c, dc, sizeof(c), 2))
+		return 5;
+	for (int i = 0; i < 100; i++)
+		if (c[i] != 3 * (a[i] + b[i]))
+			return printf("wrong at %d\n", i), 1;
+	puts("done");
+	return 0;
+}
