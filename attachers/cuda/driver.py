@@ -21,8 +21,9 @@ from attachers.cuda.entries import (
     Act,
     Entry,
 )
-from attachers.cuda.hooks import Wanted, driver_of, exported, place
+from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, place, size_of
 from attachers.cuda.incoming import is_ours, read_file, read_image
+from attachers.cuda.launches import Launches
 from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
 from attachers.cuda.plan import Plan
 from attachers.cuda.service import Service
@@ -30,6 +31,7 @@ from attachers.inject.visit import Visitor
 from attachers.target import Target
 from runtime.agent import protocol
 from runtime.errors import Problem
+from runtime.jit.image import Image as RunImage
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
 from runtime.symbols.modules import Module
@@ -110,10 +112,11 @@ class CudaProcess:
         self.target, self.session = target, session
         self._swap, self._make_plan, self._on_image = swap, plan, on_image
         self.device: Device | None = None
+        self.functions: dict[str, int] = {}
         self.memory: DeviceMemory | None = None
         self.service = Service(target, session)
+        self.launches = Launches(target, session, self.functions)
         self.refused: dict[str, str] = {}
-        self.functions: dict[str, int] = {}
         self.loaded: dict[int, Loaded] = {}
         self._talks = Conversations(target.memory)
         self._scratches: list[int] = []
@@ -136,9 +139,7 @@ class CudaProcess:
         for name, choices in CALLED.items():
             self.functions[name] = next((module.bias + symbols[c].value for c in choices if c in symbols), 0)
         wanted = [
-            Wanted(
-                name, number, module.bias + symbols[name].value, symbols[name].size, quiet=_is_quiet(entry)
-            )
+            Wanted(name, module.bias + symbols[name].value, symbols[name].size, _hook_of(number, entry))
             for number, entry in BY_NUMBER.items()
             for name in entry.names
             if name in symbols
@@ -156,7 +157,7 @@ class CudaProcess:
                 if name in found:
                     symbol = found[name]
                     at = module.bias + symbol.value
-                    yield Wanted(name, EXIT_NUMBER, at, symbol.size, returns=False)
+                    yield Wanted(name, at, symbol.size, image_of(EXIT_NUMBER), decides=False)
 
     def _libcs(self) -> list[Module]:
         return [m for m in self.target.modules if m.path.rpartition("/")[2].startswith(LIBCS)]
@@ -185,11 +186,15 @@ class CudaProcess:
 
     def _steps(self, entered: Entered, tid: int) -> Steps:
         entry = BY_NUMBER.get(entered.which)
+        is_launch = bool(entered.which & protocol.CUDA_FRESH)
         [at] = [self._scratches.pop()] if self._scratches else (yield [take_memory(SCRATCH)])
         if at < 0:
             return
         scratch = Scratch(self.target.memory, at)
         try:
+            if is_launch:
+                yield from self.launches.meet(entered, scratch)
+                return
             if entry is None:
                 yield from self._end(None, entered, scratch)
                 return
@@ -226,8 +231,10 @@ class CudaProcess:
             ]
             for cell, failed in zip(cells, results, strict=False):
                 at = scratch.u64(cell)
-                if not failed and at and self.target.module_of(at) is not None:
-                    found.setdefault(at, Wanted(entry.name, number, at, 0, quiet=_is_quiet(entry)))
+                module = self.target.module_of(at) if at and not failed else None
+                if module is not None:
+                    size = size_of(module, at)
+                    found.setdefault(at, Wanted(entry.name, at, size, _hook_of(number, entry)))
         self._hook_more(list(found.values()), tid)
 
     def _hook_more(self, wanted: list[Wanted], tid: int) -> None:
@@ -379,6 +386,7 @@ class CudaProcess:
     def _unload(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
         """Forget a module that goes."""
         del entry, scratch
+        self.launches.forget()
         one = self.loaded.pop(entered.arguments[0], None)
         if one is None or self.memory is None:
             return
@@ -434,8 +442,9 @@ def _form(entry: Entry) -> Form:
     return Form.CONTAINER if entry.name == "cuModuleLoadFatBinary" else Form.ANY
 
 
-def _is_quiet(entry: Entry) -> bool:
-    return entry.act is Act.ENTER
+def _hook_of(number: int, entry: Entry) -> RunImage:
+    """Return the program of a hook; where a context is entered it asks only of those it does not know."""
+    return image_of(number | (protocol.CUDA_ANY if entry.act is Act.ENTER else 0))
 
 
 def _bury(contexts: list[Context]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from runtime.agent.protocol import CUDA_HANDLE
+
 
 class Act(IntEnum):
     """What is done where a function is entered."""
@@ -17,7 +19,6 @@ class Act(IntEnum):
     UNLOAD = 6
     END = 7  # a context, or the process, is about to end
     START = 8  # the driver starts: all its addresses can be asked for
-    NAME = 9  # a function is looked up by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ ENTRIES = (
 )
 EXITS = ("exit", "_exit")  # of the libc: the process ends, and its contexts with it
 EXIT_NUMBER = 100
-# What only host probes need: the function a handle stands for.
-NAMING = (
-    Entry("cuModuleGetFunction", Act.NAME, 3),
-    Entry("cuLibraryGetKernel", Act.NAME, 3, library=True),
-)
+# Launches: where the handle is an argument, else behind a CUlaunchConfig.
+LAUNCHES = {
+    "cuLaunchKernel": 0,
+    "cuLaunchCooperativeKernel": 0,
+    "cuLaunchKernelEx": CUDA_HANDLE,
+}
+LAUNCH_ENDINGS = ("", "_ptsz")
 # What we call ourselves; the first name that is exported counts.
 CALLED = {
     "get_proc": ("cuGetProcAddress_v2",),
@@ -90,6 +93,9 @@ CALLED = {
     "read": ("cuMemcpyDtoHAsync_v2",),
     "module_global": ("cuModuleGetGlobal_v2",),
     "library_global": ("cuLibraryGetGlobal",),
+    "function_name": ("cuFuncGetName",),
+    "kernel_name": ("cuKernelGetName",),
+    "function": ("cuModuleGetFunction",),
     "cuModuleLoadData": ("cuModuleLoadData",),
     "cuLibraryLoadData": ("cuLibraryLoadData",),
     "cuLinkAddData": ("cuLinkAddData_v2",),

@@ -8,7 +8,7 @@ has several exported forms, and the driver hands out others by cuGetProcAddress.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attachers.hooks import is_placed
 from attachers.patch.plan import HOOK_LINK, Probe, When
@@ -20,6 +20,7 @@ from runtime.jit.image import Image, Relocation
 from runtime.shm.session import Session
 from runtime.symbols.elf import FUNC, Symbol
 from runtime.symbols.modules import Module
+from runtime.symbols.ranges import ranges_of
 from runtime.types import ContextKind
 
 DRIVER = "libcuda.so"
@@ -32,35 +33,50 @@ UNKNOWN_SIZE = 16  # bytes of a function whose symbol tells none
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A function to hook: `number` is what its knock says; `quiet`: not for arguments that are known."""
+    """A function to hook: what runs there, and whether that may decide that the function does not run."""
 
     name: str
-    number: int
     address: int
     size: int
-    quiet: bool = False
-    returns: bool = True
+    image: Image
+    decides: bool = True
 
 
-def _image(number: int) -> Image:
-    """Return the program of a hook: it calls `on_cuda(region, arguments, number, words)` of the agent."""
+class _Code:
+    """Code in the making: hex with `R` for a 32-bit field that a symbol fills."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+        self.relocations: list[Relocation] = []
+
+    def add(self, text: str, *symbols: tuple[str, str]) -> _Code:
+        """Append code; `symbols`: (kind, name) of its fields in order."""
+        names = iter(symbols)
+        for part in text.split():
+            if part == "R":
+                kind, symbol = next(names)
+                self.relocations.append(Relocation(len(self.bytes), kind, symbol, -4))
+                self.bytes += bytes(4)
+            else:
+                self.bytes += bytes.fromhex(part)
+        return self
+
+
+def _word(value: int) -> str:
+    return value.to_bytes(4, "little").hex()
+
+
+def image_of(number: int, function: str = "on_cuda") -> Image:
+    """Return the program of a hook: it calls `function(region, arguments, number, words)` of the agent."""
     # mov rsi, rsp; lea rcx, [rsp + 64]: the words; mov edx, number; mov rdi, region; call
-    calls = f"4889e6 488d4c2440 ba{number.to_bytes(4, 'little').hex()} 488b3d R e8 R"
-    code, relocations = bytearray(), []
-    symbols = iter((("got", "region"), ("plt", "agent:on_cuda")))
-    for part in f"{PUSHES} {calls} {POPS}".split():
-        if part == "R":
-            kind, symbol = next(symbols)
-            relocations.append(Relocation(len(code), kind, symbol, -4))
-            code += bytes(4)
-        else:
-            code += bytes.fromhex(part)
+    calls = f"4889e6 488d4c2440 ba{_word(number)} 488b3d R e8 R"
+    code = _Code().add(f"{PUSHES} {calls} {POPS}", ("got", "region"), ("plt", f"agent:{function}"))
     return Image(
-        f"hook:cuda{number}",
-        f"cuda{number}",
+        f"hook:{function}:{number}",
+        f"{function}{number}",
         ContextKind.UPROBE,
-        bytes(code),
-        tuple(relocations),
+        bytes(code.bytes),
+        tuple(code.relocations),
         WORDS,
         False,
         False,
@@ -68,6 +84,51 @@ def _image(number: int) -> Image:
         False,
         False,
     )
+
+
+LAUNCH = protocol.CUDA_LAUNCH.size
+ROOM = 96  # bytes on the stack for what is launched
+
+
+def launch_image(form: int, program: Image) -> Image:
+    """Return a program that runs another with what is launched: its address and size, as `run` does.
+
+    `form`: as `on_launch` takes it, with the bit of the probe. The other's words lie behind our own.
+    """
+    count = len(program.words)
+    whole = count + count % 2  # the stack stays aligned
+    behind = ROOM + 64  # of the stack pointer: where the words begin
+    code = _Code().add(f"{PUSHES} 4883ec60 488d742460 ba{_word(form)} 488d8c24{_word(behind)} 4989e0")
+    code.add("488b3d R e8 R 4885c0", ("got", "region"), ("plt", "agent:on_launch"))
+    inner = _Code().add("4883ec08" if whole > count else "")
+    for pushed in range(count):
+        at = behind + 8 * (len(WORDS) + count - 1 - pushed) + 8 * (pushed + whole - count)
+        inner.add(f"ffb424{_word(at)}")
+    inner.add(f"488dbc24{_word(8 * whole)} be{_word(LAUNCH)}")
+    rest = 5 + 7  # call rel32; add rsp, imm32
+    code.add(f"0f84{_word(len(inner.bytes) + rest)}")
+    code.bytes += inner.bytes
+    end = f"4881c4{_word(8 * whole)} 4883c460 {POPS}"
+    start = (
+        len(code.bytes) + 5 + len(bytes.fromhex(end.replace(" ", ""))) + program.align - 1
+    ) & -program.align
+    code.add(f"e8 R {end}", ("pc32", f"self:{start}"))
+    code.bytes += b"\xcc" * (start - len(code.bytes)) + program.code
+    moved = [_moved(one, start) for one in program.relocations]
+    return replace(
+        program,
+        sha256=f"launch:{form}:{program.sha256}",
+        context=ContextKind.UPROBE,
+        code=bytes(code.bytes),
+        relocations=(*code.relocations, *moved),
+        words=(*WORDS, *program.words),
+    )
+
+
+def _moved(one: Relocation, start: int) -> Relocation:
+    own, _, offset = one.symbol.partition(":")
+    symbol = f"self:{int(offset) + start}" if own == "self" else one.symbol
+    return replace(one, offset=one.offset + start, symbol=symbol)
 
 
 def driver_of(target: Target) -> Module | None:
@@ -84,16 +145,28 @@ def exported(module: Module) -> dict[str, Symbol]:
     return found
 
 
-def place(target: Target, session: Session, wanted: Iterable[Wanted]) -> dict[str, str]:
-    """Hook functions that are not hooked yet; returns those that cannot be, with the reason.
+def size_of(module: Module, address: int) -> int:
+    """Return the bytes of a function that has no symbol, 0 where its unwind entries tell none."""
+    found = ranges_of(module.elf).containing(address - module.bias)
+    return found[1] - (address - module.bias) if found else 0
+
+
+def place(
+    target: Target, session: Session, wanted: Iterable[Wanted], *, again: bool = False
+) -> dict[str, str]:
+    """Hook functions; returns those that cannot be hooked, with the reason.
+
+    `again`: also those that have a hook of ours already.
 
     Raises:
         TargetProblem: the process cannot be reached.
         AttachProblem: it cannot be patched at all.
     """
     owner = session.region.id
-    unique = {one.address: one for one in wanted}.values()
-    fresh = [one for one in unique if not is_placed(target, owner, one.address, one.size or UNKNOWN_SIZE)]
+    unique = {(one.address, one.image.sha256): one for one in wanted}.values()
+    fresh = [
+        one for one in unique if again or not is_placed(target, owner, one.address, one.size or UNKNOWN_SIZE)
+    ]
     probes = [p for n, one in enumerate(fresh) if (p := _probe(target, owner, one, HOOK_LINK + 1 + n))]
     if not probes:
         return {}
@@ -108,7 +181,5 @@ def _probe(target: Target, owner: bytes, one: Wanted, link: int) -> Probe | None
     module = target.module_of(one.address)
     if module is None:
         return None
-    image = _image(one.number | (protocol.CUDA_ANY if one.quiet else 0))
-    size = one.size or UNKNOWN_SIZE
-    when = When.OVERRIDE if one.returns else When.ENTRY
-    return Probe(one.name, module, one.address, size, one.address, when, image, 0, link, owner)
+    size, when = one.size or UNKNOWN_SIZE, When.OVERRIDE if one.decides else When.ENTRY
+    return Probe(one.name, module, one.address, size, one.address, when, one.image, 0, link, owner)

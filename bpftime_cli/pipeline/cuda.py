@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from attachers.cuda.attacher import CudaAttacher, CudaLink
 from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
 from attachers.cuda.driver import Image
-from attachers.cuda.names import short_name
+from attachers.cuda.launches import LaunchProbe
+from attachers.cuda.names import any_matches, short_name
+from attachers.cuda.names import near as near_names
 from attachers.cuda.plan import CONTEXTS, MOST_RING, small
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
@@ -25,6 +27,8 @@ from runtime.shm.session import Session
 from runtime.types import DEVICE_KINDS
 
 PROVIDERS = {"cuda": KERNEL, "cudaret": KERNEL_RETURN, "cudamem": KERNEL}
+LAUNCH = "cudalaunch"
+SERVED = (*PROVIDERS, LAUNCH)
 ROOM = CONTEXTS * (MOST_RING + (1 << 20))  # bytes of the session's region for what contexts share with us
 LISTED = 5  # kernels that are named in a message
 
@@ -53,8 +57,13 @@ class KernelProbes:
         """Return the script's kernel probes."""
         return [p for p in self.script.probes if p.provider in PROVIDERS]
 
+    @property
+    def launches(self) -> list[ScriptProbe]:
+        """Return the script's probes of launches, which run on the host."""
+        return [p for p in self.script.probes if p.provider == LAUNCH]
+
     def __bool__(self) -> bool:
-        return bool(self.probes)
+        return bool(self.probes or self.launches)
 
     def maps(self) -> list[MapSpec]:
         """Return the maps that programs of devices use, in the order of their index."""
@@ -74,9 +83,15 @@ class KernelProbes:
             return 0
         attacher = self._attacher(traced)
         attacher.process.arm()
-        for name, reason in attacher.process.refused.items():
+        refused = dict(attacher.process.refused)
+        if attacher.process.functions:
+            images = [self.programs.image(p.program, traced.target.build_kind) for p in self.launches]
+            probes = [LaunchProbe(i, p.parts) for i, p in zip(images, self.launches, strict=True)]
+            refused |= attacher.process.launches.watch(probes)
+            traced.target.refresh()
+        for name, reason in refused.items():
             self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
-        return len(self.probes)
+        return len(self.probes) + len(self.launches)
 
     def _attacher(self, traced: Traced) -> CudaAttacher:
         key = (traced.target.pid, traced.stack)
@@ -89,6 +104,7 @@ class KernelProbes:
         own = CudaAttacher(
             traced.target, self.session, maps, number_of=self._number, on_image=self._note, how=self.how
         )
+        own.process.launches.number_of = self._number
         self._compile(maps)
         for probe in self.probes:
             try:
@@ -169,11 +185,17 @@ class KernelProbes:
             if any(link.kernels for link in links):
                 continue
             found.append(self._unmatched(probe, links, all_seen))
-        return found
+        launched = {name for own in self._attachers.values() for name in own.process.launches.seen}
+        return found + [
+            self._unmatched(probe, [], launched)
+            for probe in self.launches
+            if not any(any_matches(probe.parts, name) for name in launched)
+        ]
 
     def _unmatched(self, probe: ScriptProbe, links: list[CudaLink], seen: set[str]) -> Problem:
         near = [name for own in self._attachers.values() for link in links[:1] for name in own.near(link)]
         pattern = probe.parts[-1] if probe.provider != "cudamem" else probe.parts[0]
+        near = near or near_names(pattern, seen)
         if near:
             hint = f"did you mean {_some(near)}?"
         elif seen:

@@ -16,8 +16,8 @@ from types import FrameType
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
-from bpftime_cli.pipeline.cuda import PROVIDERS as KERNEL_PROVIDERS
 from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
+from bpftime_cli.pipeline.cuda import SERVED as KERNEL_PROVIDERS
 from bpftime_cli.pipeline.cuda import KernelProbes
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings

@@ -6,7 +6,7 @@
 #include "agent.h"
 
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, LIMIT_MS = 10000, THREADS = 64, SLICE_NS = 200000000, BLOCK = 0, PR_SET_NAME = 15 };
-enum { FLAG = 0, VALUE = 1 }; // words of the thunk: whether the function is left out, and what its caller gets then
+enum { FLAG = 0, VALUE = 1, STACK = 2, TRIES = 64 }; // words of the thunk: whether the function is left out, and what its caller gets then
 
 typedef s32 (*call_fn)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64);
 
@@ -83,24 +83,90 @@ static void converse(struct region *region, struct cuda_frame *frame, u64 *words
 	desk_leave(place);
 }
 
-// Before a function of the driver. `arguments`: its six registers, which it gets back as they are then.
-HELPER s64 on_cuda(struct region *region, u64 *arguments, u64 which, u64 *words)
+// Let the tracer say something to a thread that is about to do something, unless it is one that we do ourselves.
+static void ask(struct region *region, u64 *arguments, u32 which, u64 *words)
 {
 	struct cuda_frame frame;
 	u32 tid = agent_tid(), *place;
 
-	if (region->off || place_of(tid) || (which & CUDA_ANY && is_seen(arguments[0])))
-		return 0;
+	if (region->off || place_of(tid))
+		return;
 	place = enter(tid);
 	if (!place)
-		return 0;
+		return;
 	frame.arguments = (u64)arguments;
 	frame.words = (u64)words;
-	frame.which = (u32)which;
+	frame.which = which;
 	frame.count = frame.done = 0;
 	converse(region, &frame, words);
 	__atomic_store_n(place, 0, __ATOMIC_RELEASE);
+}
+
+// Before a function of the driver. `arguments`: its six registers, which it gets back as they are then.
+HELPER s64 on_cuda(struct region *region, u64 *arguments, u64 which, u64 *words)
+{
+	if (!(which & CUDA_ANY && is_seen(arguments[0])))
+		ask(region, arguments, (u32)which, words);
 	return 0;
+}
+
+static const struct cuda_kernel *kernel_of(u64 handle)
+{
+	const struct cuda_state *state = (void *)((u8 *)agent.state + STATE_CUDA);
+	const struct cuda_kernel *table = (void *)state->kernels;
+
+	for (u64 i = 0, at = handle >> 4; table && i < TRIES; i++, at++) {
+		const struct cuda_kernel *one = &table[at & state->mask];
+
+		if (__atomic_load_n(&one->handle, __ATOMIC_ACQUIRE) == handle)
+			return one;
+	}
+	return 0;
+}
+
+static const struct cuda_kernel *known(struct region *region, u64 *arguments, u64 form, u64 *words)
+{
+	u64 handle = arguments[!!(form & CUDA_HANDLE)];
+	const struct cuda_kernel *one = kernel_of(handle);
+
+	if (one)
+		return one;
+	ask(region, arguments, (u32)form | CUDA_FRESH, words);
+	return kernel_of(handle);
+}
+
+// Before a launch: another kernel may be launched instead, one that was woven after this one was loaded.
+HELPER s64 on_launch_instead(struct region *region, u64 *arguments, u64 form, u64 *words)
+{
+	const struct cuda_kernel *one = known(region, arguments, form, words);
+
+	if (one && one->instead)
+		arguments[!!(form & CUDA_HANDLE)] = one->instead;
+	return 0;
+}
+
+static u64 launches;
+
+// Before a launch: say what is launched. Returns whether the probe whose bit is in the form wants it. Sources: cuLaunchKernel and
+// CUlaunchConfig of cuda.h; `words`: override flag and value, the stack pointer at the entry, the function.
+HELPER s64 on_launch(struct region *region, u64 *arguments, u64 form, u64 *words, struct cuda_launch *launch)
+{
+	const struct cuda_kernel *one = known(region, arguments, form, words);
+	const u32 *config = (const u32 *)arguments[0];
+	const u64 *stack = (const u64 *)words[STACK];
+
+	if (!one || !(one->probes >> (form & 63) & 1))
+		return 0;
+	for (u32 i = 0; i < 3; i++) {
+		launch->grid[i] = form & CUDA_HANDLE ? config[i] : (u32)arguments[1 + i];
+		launch->block[i] = form & CUDA_HANDLE ? config[3 + i] : i < 2 ? (u32)arguments[4 + i] : (u32)stack[1];
+	}
+	launch->shared = form & CUDA_HANDLE ? config[6] : (u32)stack[2];
+	launch->stream = form & CUDA_HANDLE ? *(const u64 *)(config + 8) : stack[3];
+	launch->kernel = one->number;
+	launch->number = __atomic_add_fetch(&launches, 1, __ATOMIC_RELAXED);
+	launch->duration = 0;
+	return 1;
 }
 
 // A thread of the program's own making that makes calls for the tracer while no hook does: device memory is read by it.

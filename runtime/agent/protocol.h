@@ -30,6 +30,8 @@ typedef long long s64;
 #define CUDA_CALLS 0x10
 #define CUDA_MAIN 0x1
 #define CUDA_MUST 0x2
+#define CUDA_HANDLE 0x100
+#define CUDA_FRESH 0x200
 #define CUDA_ANY 0x80000000ULL
 #define MAX_ARENAS 0x20
 #define MAX_REGIONS 0x30
@@ -414,9 +416,43 @@ _Static_assert(__builtin_offsetof(struct cuda_service, frame) == 32, "frame");
 
 struct cuda_state {
 	u64 seen[32];
+	u64 kernels;
+	u64 mask;
 };
-_Static_assert(sizeof(struct cuda_state) == 256, "cuda_state");
+_Static_assert(sizeof(struct cuda_state) == 272, "cuda_state");
 _Static_assert(__builtin_offsetof(struct cuda_state, seen) == 0, "seen");
+_Static_assert(__builtin_offsetof(struct cuda_state, kernels) == 256, "kernels");
+_Static_assert(__builtin_offsetof(struct cuda_state, mask) == 264, "mask");
+
+struct cuda_kernel {
+	u64 handle;
+	u64 instead;
+	u64 number;
+	u64 probes;
+};
+_Static_assert(sizeof(struct cuda_kernel) == 32, "cuda_kernel");
+_Static_assert(__builtin_offsetof(struct cuda_kernel, handle) == 0, "handle");
+_Static_assert(__builtin_offsetof(struct cuda_kernel, instead) == 8, "instead");
+_Static_assert(__builtin_offsetof(struct cuda_kernel, number) == 16, "number");
+_Static_assert(__builtin_offsetof(struct cuda_kernel, probes) == 24, "probes");
+
+struct cuda_launch {
+	u64 grid[3];
+	u64 block[3];
+	u64 shared;
+	u64 stream;
+	u64 kernel;
+	u64 number;
+	u64 duration;
+};
+_Static_assert(sizeof(struct cuda_launch) == 88, "cuda_launch");
+_Static_assert(__builtin_offsetof(struct cuda_launch, grid) == 0, "grid");
+_Static_assert(__builtin_offsetof(struct cuda_launch, block) == 24, "block");
+_Static_assert(__builtin_offsetof(struct cuda_launch, shared) == 48, "shared");
+_Static_assert(__builtin_offsetof(struct cuda_launch, stream) == 56, "stream");
+_Static_assert(__builtin_offsetof(struct cuda_launch, kernel) == 64, "kernel");
+_Static_assert(__builtin_offsetof(struct cuda_launch, number) == 72, "number");
+_Static_assert(__builtin_offsetof(struct cuda_launch, duration) == 80, "duration");
 
 struct frame {
 	u32 bytes;

@@ -201,7 +201,17 @@ CUDA_FRAME = Layout(  # on the stack of a thread in a hook; `arguments`: six reg
 CUDA_SERVICE = Layout(  # of the thread that calls when no hook does; `turn`: address of a word in the region
     "cuda_service", 2064, "0 u64 region,8 u64 turn,16 u64 spare[2],32 bytes frame[2032]"
 )
-CUDA_STATE = Layout("cuda_state", 256, "0 u64 seen[32]")
+CUDA_STATE = Layout("cuda_state", 272, "0 u64 seen[32],256 u64 kernels,264 u64 mask")
+CUDA_KERNEL = (
+    Layout(  # of a table by handle; `instead`: what is launched; `probes`: bits of those that want it
+        "cuda_kernel", 32, "0 u64 handle,8 u64 instead,16 u64 number,24 u64 probes"
+    )
+)
+CUDA_LAUNCH = Layout(
+    "cuda_launch",
+    88,
+    "0 u64 grid[3],24 u64 block[3],48 u64 shared,56 u64 stream,64 u64 kernel,72 u64 number,80 u64 duration",
+)
 FRAME = Layout("frame", 16, "0 u32 bytes,4 u16 opcode,6 u16 abi,8 u32 sequence,12 s32 status")
 PROCESS_PAGE = Layout("process_page", 16, "0 u32 live,4 u32 pid,8 u32 slot,12 u32 spare")
 SAMPLE = Layout(  # every: ns of CPU time between two, 0 where another event tells
@@ -230,6 +240,8 @@ STATE_SITES = 4096
 CUDA_CALLS = 16  # of a frame
 CUDA_MAIN = 1  # flag of a call: it is the hooked function itself; where it succeeds it does not run again
 CUDA_MUST = 2  # flag of a call: where it fails, those behind it are not made
+CUDA_HANDLE = 0x100  # in the form of a launch: its second argument is the handle, its first a CUlaunchConfig
+CUDA_FRESH = 0x200  # a frame's number: a handle that is launched and not known yet
 CUDA_ANY = 0x80000000  # in the number of a hook: nobody is asked whose first argument is in `seen`
 MAX_ARENAS = 32
 MAX_REGIONS = 48
@@ -342,6 +354,8 @@ LAYOUTS = (
     CUDA_FRAME,
     CUDA_SERVICE,
     CUDA_STATE,
+    CUDA_KERNEL,
+    CUDA_LAUNCH,
     FRAME,
     PROCESS_PAGE,
     SAMPLE,
@@ -371,6 +385,8 @@ CONSTANTS = {
     "CUDA_CALLS": CUDA_CALLS,
     "CUDA_MAIN": CUDA_MAIN,
     "CUDA_MUST": CUDA_MUST,
+    "CUDA_HANDLE": CUDA_HANDLE,
+    "CUDA_FRESH": CUDA_FRESH,
     "CUDA_ANY": CUDA_ANY,
     "MAX_ARENAS": MAX_ARENAS,
     "MAX_REGIONS": MAX_REGIONS,

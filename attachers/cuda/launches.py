@@ -1,0 +1,145 @@
+"""Launches of one process: which kernel a handle stands for, and who wants to know of its launches.
+
+The hook (`on_launch` of `runtime/agent/cuda.c`) looks a handle up in a table of the process's own memory. One
+that is not there makes the thread knock once: the driver is asked for its name, and the table has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from attachers.cuda.calls import Call, Entered, Steps, take_memory
+from attachers.cuda.entries import LAUNCH_ENDINGS, LAUNCHES
+from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, launch_image, place
+from attachers.cuda.memory import Scratch
+from attachers.cuda.names import any_matches
+from attachers.target import Target
+from runtime.agent import protocol
+from runtime.jit.image import Image
+from runtime.shm.session import Session
+
+ENTRIES = 4096  # of the table, a power of two
+TRIES = 64  # that `kernel_of` makes from a handle's own place
+PROBES = 64
+STATE_KERNELS = protocol.CUDA_STATE.fields["kernels"].offset
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchProbe:
+    """A program of the host that runs at launches of some kernels. It is given what is launched."""
+
+    image: Image
+    kernels: tuple[str, ...]
+
+
+@dataclass
+class Launches:
+    """The kernels that a process launches. `number_of`: their numbers by name. `instead`: of woven ones."""
+
+    target: Target
+    session: Session
+    functions: Mapping[str, int]
+    number_of: Callable[[str], int] = lambda _name: 0
+    instead: Callable[[str, Scratch, list[int]], Steps] | None = None
+    seen: set[str] = field(default_factory=set)
+    _probes: list[LaunchProbe] = field(default_factory=list)
+    _table: int = 0
+    _used: dict[int, int] = field(default_factory=dict)
+    _is_redirected: bool = False
+
+    # --- hooks ---
+
+    def watch(self, probes: Sequence[LaunchProbe]) -> dict[str, str]:
+        """Run programs at launches; returns the functions that cannot be hooked, with the reason.
+
+        Raises:
+            TargetProblem: the process cannot be reached.
+            AttachProblem: it cannot be patched.
+        """
+        if self._probes or not probes:
+            return {}
+        assert len(probes) <= PROBES
+        self._probes = list(probes)
+        wanted = [
+            Wanted(name, at, size, launch_image(form | bit, probe.image), decides=False)
+            for name, at, size, form in self._places()
+            for bit, probe in enumerate(self._probes)
+        ]
+        return place(self.target, self.session, wanted, again=True)
+
+    def redirect(self) -> dict[str, str]:
+        """Launch other kernels in the place of some; returns as `watch`."""
+        if self._is_redirected:
+            return {}
+        self._is_redirected = True
+        wanted = [
+            Wanted(name, at, size, image_of(form, "on_launch_instead"), decides=False)
+            for name, at, size, form in self._places()
+        ]
+        return place(self.target, self.session, wanted, again=True)
+
+    def _places(self) -> list[tuple[str, int, int, int]]:
+        module = driver_of(self.target)
+        symbols = exported(module) if module else {}
+        return [
+            (name + ending, module.bias + symbols[name + ending].value, symbols[name + ending].size, form)
+            for name, form in LAUNCHES.items()
+            for ending in LAUNCH_ENDINGS
+            if module and name + ending in symbols
+        ]
+
+    # --- the table ---
+
+    def meet(self, entered: Entered, scratch: Scratch) -> Steps:
+        """Learn what a handle stands for that is launched for the first time."""
+        handle = entered.arguments[1 if entered.which & protocol.CUDA_HANDLE else 0]
+        if not self._table:
+            [at] = yield [take_memory(ENTRIES * protocol.CUDA_KERNEL.size)]
+            if at < 0:
+                return
+            self._table = at
+            words = at.to_bytes(8, "little") + (ENTRIES - 1).to_bytes(8, "little")
+            self.target.memory.write(self.target.state + protocol.STATE_CUDA + STATE_KERNELS, words)
+        name: list[str] = []
+        yield from self._name(handle, scratch, name)
+        instead = [0]
+        if name and self.instead is not None:
+            yield from self.instead(name[0], scratch, instead)
+        self._put(handle, name[0] if name else "", instead[0])
+        if instead[0] and name:
+            self._put(instead[0], name[0], instead[0])
+
+    def _name(self, handle: int, scratch: Scratch, result: list[str]) -> Steps:
+        cell = scratch.room()
+        for how in ("function_name", "kernel_name"):
+            if not self.functions.get(how):
+                continue
+            [failed] = yield [Call(self.functions[how], (cell, handle))]
+            if not failed:
+                text = self.target.memory.read(scratch.u64(cell), 4096).split(b"\0", 1)[0]
+                result.append(text.decode(errors="replace"))
+                self.seen.add(result[0])
+                return
+
+    def _put(self, handle: int, name: str, instead: int) -> None:
+        """Write one entry: all but the handle first, which makes it one."""
+        wanted = (bit for bit, p in enumerate(self._probes) if name and any_matches(p.kernels, name))
+        mask = sum(1 << bit for bit in wanted)
+        index = next(
+            (i for n in range(TRIES) if (i := (handle >> 4) + n & ENTRIES - 1) not in self._used), -1
+        )
+        if index < 0:
+            return  # its launches knock each time
+        self._used[index] = handle
+        number = self.number_of(name) if name else 0
+        entry = protocol.CUDA_KERNEL.pack(instead=instead, number=number, probes=mask)
+        at = self._table + index * protocol.CUDA_KERNEL.size
+        self.target.memory.write(at, entry)
+        self.target.memory.write(at, handle.to_bytes(8, "little"))
+
+    def forget(self) -> None:
+        """Forget all handles: those of a module that goes may soon stand for other kernels."""
+        if self._table and self._used:
+            self.target.memory.write(self._table, bytes(ENTRIES * protocol.CUDA_KERNEL.size))
+            self._used.clear()
