@@ -133,9 +133,9 @@ class Checker:
         """Type an expression that is used as a value: aggregates read as integers."""
         kind = self.expr(node)
         if isinstance(kind, Aggregate):
+            if self.body.provider.device:
+                return self.fail(node.at, ON_DEVICE.format(kind), "print it on the host: interval, END")
             if kind.castable:
-                if self.body.provider.device:
-                    return self.fail(node.at, ON_DEVICE.format(kind), "print it on the host: interval, END")
                 return Int(8, kind.signed and kind.name != "count")
             return self.fail(node.at, f"Value '{kind}' can not be used in an expression")
         if kind in (NONE, VOID):

@@ -195,6 +195,8 @@ def _for(c: Checker, node: tree.For) -> None:
 
 def _over_map(c: Checker, over: tree.MapAccess) -> Type:
     facts = c.map(over)
+    if c.body.provider.device:
+        return c.fail(over.at, "Maps can not be walked in GPU kernels", "walk it on the host: interval, END")
     if over.key is not None:
         return c.fail(over.at, f"Loop expression does not support type: {c.expr(over)}")
     if facts.scalar:

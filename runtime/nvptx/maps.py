@@ -226,7 +226,8 @@ class Mirror:
             Problem: the map is full.
         """
         for key, value in rows:
-            old = self.before.get(key, bytes(len(value)))
+            nothing = None if self.placed.spec.kind in HASHES else bytes(len(value))
+            old = self.before.get(key, nothing)
             if value == old:
                 continue
             if self.placed.spec.added_only:
@@ -236,11 +237,11 @@ class Mirror:
             self.before[key] = value
 
 
-def _add(view: View, key: bytes, old: bytes, new: bytes) -> None:
+def _add(view: View, key: bytes, old: bytes | None, new: bytes) -> None:
     with contextlib.suppress(Problem):  # the key exists
         view.set(key, bytes(len(new)), NOEXIST)
     size = up(len(new), 8)
-    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (old, new)]
+    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (old or b"", new)]
     less = struct.pack(f"<{size // 8}Q", *((a - b) & MASK64 for a, b in zip(*words, strict=True)))
     view.take([(key, less)])
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from runtime.errors import Span, Unsupported
 from runtime.nvptx.body import CONTEXT, WIDE
 from runtime.nvptx.layout import BASES, DATA, MAX_MAPS, SLOTS, block_of, has_slots
+from runtime.verify.loops import DEVICE_ROUNDS
 
 if TYPE_CHECKING:
     from runtime.jit.code import Code
     from runtime.maps.spec import MapSpec
     from runtime.verify.result import Verified
 
-FUEL = 1 << 16  # back jumps of unproven loops in one run of one thread
+FUEL = DEVICE_ROUNDS  # back jumps of unproven loops in one run of one thread
 MODERN = 70  # architecture with release stores, `match` and threads that progress on their own
 
 

@@ -58,9 +58,9 @@ def _walks_map(a: Analysis, pc: int) -> bool:
 def _result(a: Analysis, helpers: Mapping[int, Helper]) -> Verified:
     facts = a.facts
     fuel = loops.unproven(_reached(a), facts.ranges) & facts.visited
+    rounds = loops.DEVICE_ROUNDS if a.program.context in DEVICE_KINDS else loops.MAX_ROUNDS
     unbounded = [
-        f"{a.span(pc) or f'insn {pc}'}: loop bound not known; "
-        f"limited to {loops.MAX_ROUNDS} iterations per run"
+        f"{a.span(pc) or f'insn {pc}'}: loop bound not known; limited to {rounds} iterations per run"
         for pc in sorted(fuel)
         if not _walks_map(a, pc)
     ]

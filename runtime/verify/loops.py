@@ -14,6 +14,7 @@ from runtime.verify.flow import Flow, writes_of
 from runtime.verify.number import W32, W64, Number
 
 MAX_ROUNDS = 1 << 23
+DEVICE_ROUNDS = 1 << 20  # of one thread in a GPU kernel, which has thousands of them
 _MAX_DEPTH = 32  # nested loops that are looked at
 
 

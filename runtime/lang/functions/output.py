@@ -82,7 +82,7 @@ def _check_print(c: Checker, call: tree.Call) -> Type:
         return VOID
     if limits:
         c.fail(call.at, "Non-map print() only takes 1 argument, " + f"{len(call.args)} found")
-    kind = c.expr(first)
+    kind = c.value(first) if c.body.provider.device else c.expr(first)
     if isinstance(kind, Aggregate) and kind.name in ("hist", "lhist", "tseries"):
         c.fail(
             first.at,
