@@ -24,6 +24,8 @@ from runtime.errors import AttachProblem
 from runtime.jit.disasm import registers
 
 # clone, fork, vfork, clone3: two come back from these. rt_sigreturn: it looks at the stack.
+# mov [rsp+8], r11: before the one call of a C library that can be cancelled; a handler looks whether the thread is there.
+CANCELLABLE = bytes.fromhex("4c895c2408")
 _MOVES = re.compile(r"(add|sub) rsp, (0x[0-9a-f]+|\d+)")
 NOT_MOVED = frozenset((56, 57, 58, 435, 15))
 
@@ -136,7 +138,7 @@ def _at_return(site: CallSite, ret: Instruction, holes: Holes) -> Place | None:
 def _moved(site: CallSite, holes: Holes) -> Place:
     """Return the place before the call, with the call among what moves into the thunk."""
     trail = site.trail
-    if trail.number in NOT_MOVED or (trail.number < 0 and trail.before):
+    if trail.number in NOT_MOVED or (trail.before and trail.before[-1].data == CANCELLABLE):
         raise no_room(site, "behind")
     place = choose_enter(site, holes)
     if is_moved(place):

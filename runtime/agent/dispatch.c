@@ -94,9 +94,10 @@ static void on_dispatch(int signal, void *info, void *context)
 		signal_chain(&calls, info, context);
 		return;
 	}
-	row = own_row(); // it has one: else its calls were not handed over
-	row->selector = 0;
-	if (is_bound(registers)) { // made at its own place; this thread is not watched any more
+	row = own_row();
+	if (row)
+		row->selector = 0;
+	if (!row || is_bound(registers)) { // made at its own place; this thread is not watched any more
 		registers[REG_RIP] -= 2;
 		return;
 	}

@@ -39,6 +39,24 @@ for i in range(5):
     pid = os.fork() or os._exit(i)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
+TREE = """
+import os, sys
+def grow(depth):  # 1,110 processes: each waits for its children and passes on how many there were
+    if depth == 3:
+        return 0
+    ends = []
+    for _ in range(10):
+        r, w = os.pipe()
+        if not os.fork():
+            os.write(w, b"%d" % (1 + grow(depth + 1)))
+            os._exit(0)
+        os.close(w)
+        ends.append(r)
+    total = sum(int(os.read(r, 20)) for r in ends)
+    [os.close(r) or os.wait() for r in ends]
+    return total
+print(grow(0))
+"""
 NODE = (
     'console.log(require("child_process").execSync("echo hi") + ""); setTimeout(() => console.log("t"), 20)'
 )
@@ -63,6 +81,9 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "awk": ("awk", 'BEGIN { while (("echo a" | getline l) > 0) print l; print 3 }'),
     "forks": ("python3", "-c", "import os\nfor i in range(1000):\n    p = os.fork() or os._exit(i % 7)\n"
               "    assert os.waitpid(p, 0)[1] >> 8 == i % 7\nprint('done')"),
+    "tree": ("python3", "-c", TREE),
+    "su": ("setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c", "id -u; cat /etc/shadow; echo $?"),
+    "busybox": ("busybox", "sh", "-c", "for i in 1 2 3; do echo $i | busybox md5sum; done; busybox find /etc -name 'host*' | sort"),
     "spawn": ("python3", "-c", "import os\nfor i in range(100):\n    p = os.posix_spawn('/bin/true', ['true'], {})\n"
               "    assert os.waitpid(p, 0)[1] == 0\nprint('done')"),
 }  # fmt: skip
@@ -70,6 +91,9 @@ BUILT = {
     "go": ("go", "till.go", ("go", "build", "-o")),
     "musl": ("musl-gcc", "asks.c", ("musl-gcc", "-static", "-O2", "-o")),
     "static": ("gcc", "asks.c", ("gcc", "-static", "-O2", "-o")),
+    "traps": ("gcc", "traps.c", ("gcc", "-O2", "-pthread", "-o")),
+    "cancel": ("gcc", "cancelled.c", ("gcc", "-O2", "-pthread", "-o")),
+    "cancel-musl": ("musl-gcc", "cancelled.c", ("musl-gcc", "-static", "-O2", "-o")),
 }
 # Results that differ from run to run: addresses, numbers of processes, races.
 VARYING = frozenset(

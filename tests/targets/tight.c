@@ -4,12 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Packed between functions, entered at the call itself, numbers by eax alone, and a return at once.
-__asm__(".text\n.balign 64\n.type tight, @function\ntight:\n\tmov %edi, %eax\n\tsyscall\n\tret\n.size tight, . - tight\n"
+// Packed between functions: a call as the C libraries make those that can be cancelled, with two callers; and one that
+// is entered at the call itself.
+__asm__(".text\n.balign 64\n.type inner, @function\ninner:\n\tmov %edi, %eax\n\tmov %r11, 8(%rsp)\n\tsyscall\n\tret\n"
+	".size inner, . - inner\n"
+	".type tight, @function\ntight:\n\tsub $24, %rsp\n\tcall inner\n\tadd $24, %rsp\n\tret\n.size tight, . - tight\n"
+	".type other, @function\nother:\n\tsub $24, %rsp\n\tcall inner\n\tadd $24, %rsp\n\tret\n.size other, . - other\n"
 	".type after, @function\nafter:\n\tret\n.size after, . - after\n"
 	".type again, @function\nagain:\n\tmov %edi, %eax\n1:\tsyscall\n\ttest %rax, %rax\n\tjs 1b\n\tret\n"
 	".size again, . - again\n.type last, @function\nlast:\n\tret\n.size last, . - last\n");
-long tight(long number), again(long number);
+long tight(long number), other(long number), again(long number);
 void after(void), last(void);
 
 static volatile int hits;
@@ -31,7 +35,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (!fgets(line, sizeof line, stdin))
 		return 1;
-	pid = tight(110);
+	pid = other(110);
 	for (long i = 0; i < rounds; i++) {
 		wrong += tight(110) != pid;
 		wrong += again(110) != pid;
