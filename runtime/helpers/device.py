@@ -27,7 +27,9 @@ _NUMBERS = {
     519: "dyn_smem",
     520: "cluster_id",
 }
-EXIT, PARAMETER, PARAMETERS, FIND_OR_ADD = 507, 521, 16, 100040
+EXIT, PARAMETER, PARAMETERS = 507, 521, 16
+# Give a value of zeros where there is none; the second is for keys that all threads of a warp share.
+FIND_OR_ADD, FIND_UNIFORM = 100040, 100043
 ENTRY_ONLY = frozenset((EXIT,))
 
 _OWN = (
@@ -41,6 +43,7 @@ _OWN = (
     Helper(PARAMETER, "param", (Arg.ANY,)),
     # Private to the tracing language.
     Helper(FIND_OR_ADD, "find_or_add", (Arg.MAP, Arg.KEY), Result.VALUE_OR_NULL, kinds=HELPERS[1].kinds),
+    Helper(FIND_UNIFORM, "find_uniform", (Arg.MAP, Arg.KEY), Result.VALUE_OR_NULL, kinds=HELPERS[1].kinds),
     Helper(100041, "linear_thread", ()),
     Helper(100042, "linear_block", ()),
 )

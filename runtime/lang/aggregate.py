@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.lang import mapcode, memory, tree
+from runtime.lang import device, mapcode, memory, tree
 from runtime.lang.code import Label, signed32
 from runtime.lang.mapshape import MapShape
 from runtime.lang.types import Aggregate
@@ -48,7 +48,8 @@ def update(g: Generator, target: tree.MapAccess, call: tree.Call) -> None:
     if key is None:
         g.code.map_value(0, shape.name)
     else:
-        mapcode.look_up_or_add(g, shape, key, full)
+        uniform = target.key is not None and device.is_uniform(target.key)
+        mapcode.look_up_or_add(g, shape, key, full, uniform=uniform)
     row.apply(g, kind)
     if shape.set_at >= 0:
         _mark(g, shape)

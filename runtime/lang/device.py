@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from runtime.ebpf.context import DEVICE_ENTRY, DEVICE_KERNEL
-from runtime.lang.builtins import BUILTINS, Builtin, fixed_helper
+from runtime.lang import memory, tree
+from runtime.lang.builtins import BUILTINS, Builtin, argument_number, fixed_helper
 from runtime.lang.c.types import Enum
 from runtime.lang.printed import CUDA_KERNEL
-from runtime.lang.types import UINT8, UINT32, UINT64, UNKNOWN, Tuple, Type
+from runtime.lang.types import UINT8, UINT32, UINT64, UNKNOWN, String, Tuple, Type
 from runtime.lang.variables import Place
 
 if TYPE_CHECKING:
-    from runtime.lang import tree
     from runtime.lang.checker import Checker
     from runtime.lang.generator import Generator
     from runtime.lang.providers import Provider
@@ -88,7 +88,24 @@ def _high(g: Generator, node: Any) -> None:  # noqa: ANN401  # any expression
     g.code.alu_constant(">>", 0, 32)
 
 
+def _probe_name(state: Any) -> bytes:  # noqa: ANN401  # checker or generator
+    text: str = state.body.points[0].text
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _probe_type(c: Any, node: Any) -> Type:  # noqa: ANN401  # checker and node
+    if len(c.body.points) > 1:
+        c.fail(node.at, "probe is not known where probes share a block in GPU kernels", "use kernel")
+        return UNKNOWN
+    return String(len(_probe_name(c)) + 1)
+
+
+def _fill_probe(g: Generator, node: Any, place: Place) -> None:  # noqa: ANN401  # any expression
+    memory.constant(g, place, _probe_name(g).ljust(node.type.capacity, b"\0"))
+
+
 _THREADS = (
+    Builtin("probe", UNKNOWN, _nothing, _fill_probe, typed=_probe_type),
     Builtin("thread", TRIPLE, _nothing, _triple(THREAD)),
     Builtin("block", TRIPLE, _nothing, _triple(BLOCK)),
     Builtin("bdim", TRIPLE, _nothing, _triple(BLOCK_DIM)),
@@ -143,12 +160,18 @@ OWN: dict[str, dict[str, Builtin]] = {
         "cudaload": _LOAD,
     }.items()
 }
+# Builtins that all threads of a warp share.
+UNIFORM = frozenset(
+    (
+        *("block", "bdim", "grid", "bid", "smid", "nsmid", "warp", "gridid"),
+        *("kernel", "pid", "probe", "op", "size", "space", "line", "site"),
+    )
+)
 ALLOWED = frozenset(("rand", "probetype", "usermode"))  # builtins that mean the same in kernels
 INSTEAD = {
     "cpu": "use smid",
     "comm": "use kernel",
     "func": "use kernel",
-    "probe": "use kernel",
     "ustack": "a device has no stack of the host",
     "kstack": "a device has no stack of the host",
     "elapsed": "use cudaret for the cycles since the entry, or nsecs",
@@ -182,6 +205,18 @@ def find(provider: Provider, name: str) -> Builtin | None:
         return row
     hint = INSTEAD.get(name, "use it where the host runs: cudalaunch, interval, END")
     return replace(row, reason=hint, refusal=MISSING.format(name))
+
+
+def is_uniform(node: tree.Expr) -> bool:
+    """Tell whether all threads of a warp that run together have the same value of an expression."""
+    if isinstance(node, tree.Integer | tree.String | tree.Boolean):
+        return True
+    if isinstance(node, tree.Identifier):
+        return node.name in UNIFORM or argument_number(node.name) is not None
+    kinds = (tree.Tuple, tree.Record, tree.Binary, tree.Unary, tree.Cast, tree.Member, tree.Item)
+    return isinstance(node, kinds) and all(
+        is_uniform(child) for child in tree.children(node) if isinstance(child, tree.Expr)
+    )
 
 
 def names(provider: Provider) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.lang import complaints, conversion, memory, tree
+from runtime.lang import complaints, conversion, device, memory, tree
 from runtime.lang.c.padding import holes
 from runtime.lang.layout import stored_size
 from runtime.lang.mapshape import MapShape
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from runtime.lang.code import Label
     from runtime.lang.generator import Generator
 
-LOOKUP, UPDATE, DELETE, FIND_OR_ADD = 1, 2, 3, 100040  # helpers; the last one in GPU kernels
+LOOKUP, UPDATE, DELETE = 1, 2, 3  # helpers
+FIND_OR_ADD, FIND_UNIFORM = 100040, 100043  # helpers in GPU kernels
 E2BIG = 7
 NOEXIST = 1  # update only where there is no such key
 ZEROS = ".zeros"
@@ -44,12 +45,17 @@ def look_up(g: Generator, shape: MapShape, key: Place) -> None:
     g.code.call(LOOKUP)
 
 
-def look_up_or_add(g: Generator, shape: MapShape, key: Place, missing: Label) -> None:
-    """Find a value, made of zeros if it was not there: r0 is its address; a full map goes to `missing`."""
+def look_up_or_add(
+    g: Generator, shape: MapShape, key: Place, missing: Label, *, uniform: bool = False
+) -> None:
+    """Find a value, made of zeros if it was not there: r0 is its address; a full map goes to `missing`.
+
+    `uniform`: in a GPU kernel all threads of a warp have this key.
+    """
     if g.body.provider.device:
         g.code.map(1, shape.name)
         g.code.address(2, key)
-        g.code.call(FIND_OR_ADD)
+        g.code.call(FIND_UNIFORM if uniform else FIND_OR_ADD)
         g.code.jump_if_constant("==", 0, 0, missing)
         return
     found = g.code.label()
@@ -225,7 +231,8 @@ def add(g: Generator, target: tree.MapAccess, value: tree.Expr, *, negative: boo
         if target.key is None:
             g.code.map_value(0, shape.name)
         else:
-            look_up_or_add(g, shape, key_of(g, shape, target.key), full)
+            uniform = device.is_uniform(target.key)
+            look_up_or_add(g, shape, key_of(g, shape, target.key), full, uniform=uniform)
         if isinstance(value, tree.Integer):
             g.code.set(1, -value.value if negative else value.value)
         else:

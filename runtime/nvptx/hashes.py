@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.helpers.device import FIND_UNIFORM
 from runtime.maps.layout import up
 from runtime.nvptx import warp
 from runtime.nvptx.arrays import store_value
@@ -107,7 +108,8 @@ def entry(site: Site, spec: MapSpec, values: list[str] | None) -> tuple[str, str
             _count_lost(site, spec, found, "")
         return code.op(f"and i64 {found}, -2"), code.op(f"and i64 {found}, 1")
     mask = warp.active(unit, code)
-    group = mask if site.call.key is not None else warp.same(unit, code, mask, digest)
+    shared_key = site.call.key is not None or site.call.helper == FIND_UNIFORM
+    group = mask if shared_key else warp.same(unit, code, mask, digest)
     one, done, start = (code.label() for _ in range(3))
     code.add(f"br label %{start}")
     code.inner(start)

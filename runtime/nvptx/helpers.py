@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.helpers.device import FIND_OR_ADD
+from runtime.helpers.device import FIND_OR_ADD, FIND_UNIFORM
 from runtime.nvptx import arrays, hashes, ring, special, warp
 from runtime.nvptx.layout import ARRAYS, HASHES, THREADED
 
@@ -109,6 +109,7 @@ EMIT: dict[int, Callable[[Site], str]] = {
     2: _update,
     3: _delete,
     FIND_OR_ADD: _find_or_add,
+    FIND_UNIFORM: _find_or_add,
     100000: _frame,
     100001: _log2,
     100002: _agg_max,

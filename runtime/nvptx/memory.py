@@ -6,11 +6,11 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from runtime.ebpf.insn import CMPXCHG, FETCH, LOAD_ACQUIRE, STORE_RELEASE, Insn
+from runtime.helpers.device import FIND_UNIFORM
 from runtime.jit.code import CONSTANT, Code, signed
 from runtime.jit.memory import ATOMICS, FIRST_VALUE, guarded, read_only_value
-from runtime.maps.spec import MapKind
 from runtime.nvptx import context, warp
-from runtime.nvptx.layout import ARRAYS
+from runtime.nvptx.layout import ARRAYS, THREADED
 from runtime.nvptx.unit import MODERN
 from runtime.verify.result import Access, Proof
 
@@ -182,10 +182,9 @@ def _acquire(code: Code, unit: Unit, address: str, bits: int, scope: str) -> str
 
 def is_uniform(unit: Unit, access: Access) -> bool:
     """Tell whether all threads of a warp that do an access together mean the same address."""
-    spec = unit.maps[access.value_of]
-    if access.offset is None or spec.kind not in ARRAYS:
+    spec, call = unit.maps[access.value_of], unit.verified.calls.get(access.origin)
+    if access.offset is None or spec.kind in THREADED:
         return False
-    if access.origin == FIRST_VALUE or spec.max_entries == 1:
+    if call is not None and (call.key is not None or call.helper == FIND_UNIFORM):
         return True
-    call = unit.verified.calls.get(access.origin)
-    return call is not None and call.key is not None and spec.kind != MapKind.PROG_ARRAY
+    return spec.kind in ARRAYS and (access.origin == FIRST_VALUE or spec.max_entries == 1)

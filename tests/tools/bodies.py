@@ -78,9 +78,11 @@ def _inputs(one: Body) -> list[str]:
     return lines
 
 
-def refusal(one: Body, folder: Path) -> str:
+def refusal(one: Body, folder: Path, target: int = 0) -> str:
     """Give what ptxas says against a body for any of the architectures that it is for, "" where it takes it."""
     text = kernel(one)
+    if target:
+        text = text.replace(".target sm_70", f".target sm_{target}")
     source = folder / "module.ptx"
     source.write_text(text)
     for arch in ARCHITECTURES:

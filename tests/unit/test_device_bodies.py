@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.errors import Bug, Refused
 from runtime.helpers.device import DEVICE
 from runtime.maps.spec import MapSpec
+from runtime.nvptx import worker
+from runtime.nvptx.compile import Device
 from runtime.types import ContextKind
 from tests.tools.bodies import compiled, refusal
 
@@ -39,7 +42,21 @@ CALLS = {
     517: "r1 = 255\n",
     521: "r1 = 3\n",
 }
-MANY = (1, 2, 3, 131, 132, 133, 100000, 100001, 100002, 100003, 100004, 100040)  # have cases of their own
+MANY = (
+    1,
+    2,
+    3,
+    131,
+    132,
+    133,
+    100000,
+    100001,
+    100002,
+    100003,
+    100004,
+    100040,
+    100043,
+)  # have cases of their own
 
 
 def check(text: str, folder: Path, context: ContextKind = ContextKind.CUDA) -> str:
@@ -63,11 +80,12 @@ def test_each_helper_is_assembled(number: int, tmp_path: Path) -> None:
 
 @ptxas
 @pytest.mark.parametrize("name", ["counters", "array", "pinned", "threads", "hash", "wide"])
-@pytest.mark.parametrize("what", ["lookup", "update", "delete", "add", "find"])
+@pytest.mark.parametrize("what", ["lookup", "update", "delete", "add", "find", "uniform"])
 def test_each_kind_of_map_is_assembled(name: str, what: str, tmp_path: Path) -> None:
     call = {
         "lookup": "map_lookup_elem",
         "find": "find_or_add",
+        "uniform": "find_uniform",
         "update": "map_update_elem",
         "delete": "map_delete_elem",
     }
@@ -96,3 +114,37 @@ def test_a_record_is_filled_in_place(end: str, tmp_path: Path) -> None:
 def test_each_atomic_is_assembled(operation: str, size: str, tmp_path: Path) -> None:
     text = f"{KEY}r1 = map[array] ll\ncall map_lookup_elem\nif r0 == 0 goto out\nr6 = r0\ncall get_lane_id\n"
     check(f"{text}r1 = r0\nlock {operation} {size} (r6 + 0) r1\nout:\n{END}", tmp_path)
+
+
+@ptxas
+def test_bodies_for_old_architectures_are_assembled(tmp_path: Path) -> None:
+    text = f"{KEY}r1 = map[hash] ll\ncall find_or_add\nif r0 == 0 goto out\nr1 = 1\nlock add u64 (r0 + 0) r1\nout:\n"
+    output = f"{KEY}r1 = map[ring] ll\nr3 = 24\nr4 = 0\ncall ringbuf_output\n"
+    body = compiled(f"{text}{output}{END}", MAPS, device=Device(61))
+    assert refusal(body, tmp_path, target=61) == ""
+
+
+def test_addresses_that_are_not_known_need_consent() -> None:
+    text = "r1 = *(u64 *)(r1 + 64)\nr0 = *(u32 *)(r1 + 4)\nexit\n"
+    with pytest.raises(Refused, match="not known to be valid") as caught:
+        compiled(text)
+    assert "--unsafe" in caught.value.hint
+    compiled(text, device=Device(unsafe=True))
+
+
+def test_too_many_maps_are_refused() -> None:
+    maps = [MapSpec(f"m{n}", 2, 4, 8, 1) for n in range(27)]
+    with pytest.raises(Refused, match="number 27: a GPU program sees 26 maps"):
+        compiled("r1 = value[m26] ll\nr0 = *(u64 *)(r1 + 0)\nexit\n", maps)
+
+
+def test_sizes_that_vary_are_refused() -> None:
+    text = "call get_lane_id\nr3 = r0\nr3 &= 15\n*(u64 *)(r10 - 8) = 0\n*(u64 *)(r10 - 16) = 0\nr2 = r10\nr2 += -16\n"
+    with pytest.raises(Refused, match="the size must be a constant on a device"):
+        compiled(f"{text}r1 = map[ring] ll\nr4 = 0\ncall ringbuf_output\n{END}", MAPS)
+
+
+def test_a_compiler_that_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BPFTIME_CACHE", "/nowhere")
+    with pytest.raises(Bug, match="compiler for devices ended"):
+        worker.assemblies([("this is no module", "sm_70", "+ptx63")])

@@ -14,7 +14,7 @@ from tests.tools.devicescript import once
 FOLDER = Path(__file__).parents[1] / "cases" / "lang"
 FILES = ("aggregations", "control", "formats", "hist", "loops", "maps", "operators", "values_in_maps")
 PROBE = re.compile(r"\b(?:begin|BEGIN)\b(?=\s*[{/])")
-OTHERS = re.compile(r"\b(?:end|END|interval|uprobe|self|test|bench)\b\s*[{:/]")
+OTHERS = re.compile(r"\b(?:end|END|interval|uprobe|self|test|bench)\b\s*[{:/]|\bprobe\b")
 REFUSED = re.compile("GPU kernels|not known to be valid|requires 0 arguments|on a device")
 
 
