@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from attachers.base import Attacher, PrivateData, unknown_link
 from attachers.cuda.data import DIRECT, KERNEL, KERNEL_RETURN, KernelData
-from attachers.cuda.driver import CudaProcess, Device, Form, Image, Swapped
+from attachers.cuda.driver import CudaProcess
 from attachers.cuda.names import any_matches, near
 from attachers.cuda.plan import LOST, Plan
 from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
 from attachers.cuda.swapping import swap
+from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
 from attachers.target import Target
 from runtime.errors import AttachProblem
 from runtime.maps.spec import MapSpec
@@ -42,6 +43,18 @@ def kernel_probe(
     return KernelProbe(body, where, data.names, number, number_of, ops, spaces)
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who looks on. `number_of`: gives the number by which programs know a kernel, None: from 1 as they come.
+
+    `on_image` is told of every image, `on_refused` of a kernel that cannot be probed, with the reason.
+    """
+
+    number_of: Callable[[str], int] | None = None
+    on_image: Callable[[Image], None] = lambda _image: None
+    on_refused: Callable[[str, str], None] = lambda _kernel, _reason: None
+
+
 @dataclass
 class CudaLink:
     """One attached program. `kernels`: those it was woven into."""
@@ -54,9 +67,8 @@ class CudaLink:
 class CudaAttacher(Attacher):
     """Kernel probes of one process.
 
-    `maps`: of the session, that programs of devices use, in their order. `number_of`: gives the number by
-    which programs know a kernel; where it is left out, kernels are numbered from 1 as they come. `how`: the
-    assembler, and a folder where images are kept.
+    `maps`: of the session, that programs of devices use, in their order. `how`: the assembler, and a folder
+    where images are kept.
     """
 
     types: ClassVar[tuple[int, ...]] = (KERNEL, KERNEL_RETURN)
@@ -67,20 +79,19 @@ class CudaAttacher(Attacher):
         session: Session,
         maps: Sequence[MapSpec] = (),
         *,
-        number_of: Callable[[str], int] | None = None,
-        on_image: Callable[[Image], None] = lambda _image: None,
+        listener: Listener = Listener(),
         how: tuple[str, str] = ("auto", ""),
     ) -> None:
         super().__init__()
         self.maps, self.how = tuple(maps), how
-        self._number_of = number_of or self._number
+        self._number_of = listener.number_of or self._number
         self._numbers: dict[str, int] = {}
         self.links: dict[int, CudaLink] = {}
         self.placed: tuple[Placed, ...] = ()
         self.seen: set[str] = set()
-        self._session, self._on_image = session, on_image
         self._rings: dict[tuple[int, int], DeviceRing] = {}
-        self.process = CudaProcess(target, session, self._swap, self._plan, self._note)
+        weaver = Weaver(self._swap, self._plan, listener.on_image, self._is_wanted, listener.on_refused)
+        self.process = CudaProcess(target, session, weaver)
         self.process.enabled = 0
 
     # --- attaching ---
@@ -147,8 +158,8 @@ class CudaAttacher(Attacher):
         pid = self.process.target.pid
         return Plan(self.placed, Facts(device.processors, THREADS, self.process.enabled, pid))
 
-    def _note(self, image: Image) -> None:
-        self._on_image(image)
+    def _is_wanted(self, kernel: str) -> bool:
+        return any(any_matches(link.data.names, kernel) for link in self.links.values())
 
     def waiting(self) -> list[CudaLink]:
         """Return the links that no kernel had."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
 from attachers.cuda.entries import (
@@ -23,14 +22,15 @@ from attachers.cuda.entries import (
 )
 from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, place, size_of
 from attachers.cuda.incoming import is_ours, read_file, read_image
+from attachers.cuda.late import Late
 from attachers.cuda.launches import Launches
 from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
-from attachers.cuda.plan import Plan
 from attachers.cuda.service import Service
+from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
+from attachers.hooks import is_placed
 from attachers.inject.visit import Visitor
 from attachers.target import Target
 from runtime.agent import protocol
-from runtime.errors import Problem
 from runtime.jit.image import Image as RunImage
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
@@ -39,41 +39,8 @@ from runtime.symbols.modules import Module
 BY_NUMBER = dict(enumerate(ENTRIES))
 LIBCS = ("libc.so", "libc-", "ld-musl", "libpthread")
 BATCH = 16
+NODE, NODE_V2 = 56, 72  # bytes of CUDA_KERNEL_NODE_PARAMS and of its second form
 LINK_PTX = 1  # CU_JIT_INPUT_PTX
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What images are made for: compute capability as 90, the driver's version as 13000, multiprocessors."""
-
-    arch: int
-    driver: int
-    processors: int
-    is_only_kind: bool = True
-
-
-class Form(Enum):
-    """What a call takes in the place of an image."""
-
-    ANY = "any"
-    CONTAINER = "container"
-    TEXT = "text"  # for the driver's linker
-
-
-@dataclass(frozen=True, slots=True)
-class Swapped:
-    """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
-
-    `kernels`: those that have probes now, by name, with their numbers. `notes`: for the user to know.
-    `seen`: all kernels of the image. `details`: what weaving did, line by line.
-    """
-
-    image: bytes | None
-    reason: str = ""
-    kernels: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    seen: frozenset[str] = frozenset()
-    details: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,37 +52,18 @@ class Loaded:
     memory: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that was loaded, for whoever looks on: what became of it, by which call, and what it made."""
-
-    call: str
-    bytes: int
-    swapped: Swapped
-    result: int
-
-
-Swap = Callable[[bytes, Form, Device], Swapped]
-
-
 class CudaProcess:
     """The CUDA side of one traced process."""
 
-    def __init__(
-        self,
-        target: Target,
-        session: Session,
-        swap: Swap,
-        plan: Callable[[Device], Plan],
-        on_image: Callable[[Image], None] = lambda _image: None,
-    ) -> None:
-        self.target, self.session = target, session
-        self._swap, self._make_plan, self._on_image = swap, plan, on_image
+    def __init__(self, target: Target, session: Session, weaver: Weaver) -> None:
+        self.target, self.session, self._weaver = target, session, weaver
+        self._late: Late | None = None
+        self._was_there = not target.fresh
         self.device: Device | None = None
         self.functions: dict[str, int] = {}
         self.memory: DeviceMemory | None = None
         self.service = Service(target, session)
-        self.launches = Launches(target, session, self.functions)
+        self.launches = Launches(target, self.functions)
         self.refused: dict[str, str] = {}
         self.loaded: dict[int, Loaded] = {}
         self._talks = Conversations(target.memory)
@@ -134,21 +82,71 @@ class CudaProcess:
         """
         module = driver_of(self.target)
         if module is None or self.functions:
+            self._was_there = self._was_there and module is not None
             return 0
         symbols = exported(module)
         for name, choices in CALLED.items():
             self.functions[name] = next((module.bias + symbols[c].value for c in choices if c in symbols), 0)
-        wanted = [
-            Wanted(name, module.bias + symbols[name].value, symbols[name].size, _hook_of(number, entry))
+        found = [
+            (name, module.bias + symbols[name].value, symbols[name].size, number, entry)
             for number, entry in BY_NUMBER.items()
             for name in entry.names
             if name in symbols
         ]
-        wanted += self._exits()
+        owner = self.session.region.id
+        self._was_there = self._was_there and not is_placed(self.target, owner, *found[0][1:3])
+        wanted = [
+            Wanted(name, at, size, _hook_of(number, entry))
+            for name, at, size, number, entry in found
+            if self._is_hooked(entry)
+        ]
         self._quiet()
+        self.launches.instead = self._instead if self._was_there else None
+        wanted += [*self._exits(), *self.launches.wanted(redirect=self._was_there)]
         self.refused = place(self.target, self.session, wanted)
         self.target.refresh()
         return len(wanted) - len(self.refused)
+
+    def _is_hooked(self, entry: Entry) -> bool:
+        """Return whether a function is hooked: those of graphs only where kernels may be there already."""
+        return entry.act is not Act.NODE or self._was_there
+
+    def _instead(self, name: str, handle: int, scratch: Scratch, result: list[int]) -> Steps:
+        """Find the woven form of a kernel that was loaded before we came."""
+        yield from self._know_device(scratch)
+        if self.device is None or self.memory is None:
+            return
+        if self._late is None:
+            own = self._weaver
+            self._late = Late(self.target, self.memory, self.device, own.swap, own.is_wanted, own.on_refused)
+        yield from self._late.instead(name, handle, scratch, result)
+        yield from self._serve_later(scratch)
+
+    def _node(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
+        """Let a graph have the woven form of a kernel; CUDA_KERNEL_NODE_PARAMS of cuda.h."""
+        arguments = list(entered.all_arguments(entry.count))
+        size = NODE_V2 if self._is_v2(entered.function) else NODE
+        given = self.target.memory.read(arguments[entry.image], size)
+        if len(given) < size:
+            return
+        handle = int.from_bytes(given[:8], "little") or int.from_bytes(given[56:64], "little")
+        yield from self.launches.learn(handle, scratch)
+        instead = self.launches.replaced(handle)
+        if instead:
+            changed = (
+                instead.to_bytes(8, "little") + given[8:56] + (bytes(8) + given[64:] if size > NODE else b"")
+            )
+            arguments[entry.image] = scratch.put(changed)
+            yield [Call(entered.function, tuple(arguments), MAIN)]
+
+    def _is_v2(self, function: int) -> bool:
+        module = driver_of(self.target)
+        symbols = exported(module) if module else {}
+        return any(
+            module and module.bias + s.value == function
+            for name, s in symbols.items()
+            if name.endswith("_v2")
+        )
 
     def _exits(self) -> Iterator[Wanted]:
         for module in self._libcs():
@@ -201,7 +199,7 @@ class CudaProcess:
             if entry.act is Act.START:
                 yield from self._start(entered, scratch, tid)
                 return
-            if entry.act is not Act.END or self.memory is not None:
+            if entry.act not in (Act.END, Act.UNLOAD) or self.memory is not None:
                 yield from ACTS[entry.act](self, entry, entered, scratch)
         finally:
             self._scratches.append(at)
@@ -223,6 +221,8 @@ class CudaProcess:
         cells = [scratch.room() for _ in range(BATCH)]
         status = scratch.room()
         for number, entry in BY_NUMBER.items():
+            if not self._is_hooked(entry):
+                continue
             name = scratch.memory, scratch.put(entry.name.encode() + b"\0")
             asked = [(v, flags) for v in VERSIONS for flags in (0, PER_THREAD)]
             results = yield [
@@ -274,7 +274,7 @@ class CudaProcess:
             version = scratch.u32(cells[0])
             alike = len({arch for arch, _ in kinds}) == 1
             self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)
-            plan = self._make_plan(self.device)
+            plan = self._weaver.plan(self.device)
             self.memory = DeviceMemory(self.target, self.session, self.functions, plan, self.enabled)
 
     def _call(self, name: str, *arguments: int, flags: int = 0) -> Call:
@@ -298,9 +298,9 @@ class CudaProcess:
         yield from self._know_device(scratch)
         if self.device is None or self.memory is None or len(image) < 2:
             return
-        swapped = Swapped(None) if is_ours(image) else self._swap(image, _form(entry), self.device)
+        swapped = Swapped(None) if is_ours(image) else self._weaver.swap(image, _form(entry), self.device)
         if swapped.image is None and not is_ours(image):
-            self._on_image(Image(entry.name, len(image), swapped, 0))
+            self._weaver.on_image(Image(entry.name, len(image), swapped, 0))
             return
         function, new = self._woven(entry, entered, swapped)
         arguments, at = list(entered.all_arguments(entry.count)), 0
@@ -309,7 +309,7 @@ class CudaProcess:
             self.target.memory.write(at, new)
             arguments[entry.image] = at
         [failed] = yield [Call(function, tuple(arguments), MAIN)]
-        self._on_image(Image(entry.name, len(image), swapped, failed))
+        self._weaver.on_image(Image(entry.name, len(image), swapped, failed))
         handle = 0 if failed else self.target.memory.u64(entered.arguments[0])
         mapped = (at, len(new)) if new else (0, 0)
         if new and (failed or not entry.library):
@@ -340,7 +340,7 @@ class CudaProcess:
             image = read_file(self.target.pid, self._text(arguments[2])) + b"\0"
         else:
             image = self.target.memory.read(arguments[2], arguments[3])
-        swapped = self._swap(image, Form.TEXT, self.device) if self.device and image else Swapped(None)
+        swapped = self._weaver.swap(image, Form.TEXT, self.device) if self.device and image else Swapped(None)
         if swapped.image is None:
             return
         new = swapped.image
@@ -354,7 +354,7 @@ class CudaProcess:
         function = self.functions["cuLinkAddData"] if entry.instead else entered.function
         [failed] = yield [Call(function, arguments, MAIN), give_memory(at, len(new))][:1]
         yield [give_memory(at, len(new))]
-        self._on_image(Image(entry.name, len(image), swapped, failed))
+        self._weaver.on_image(Image(entry.name, len(image), swapped, failed))
 
     # --- contexts and ends ---
 
@@ -460,5 +460,5 @@ ACTS: dict[Act, Callable[[CudaProcess, Entry, Entered, Scratch], Steps]] = {
     Act.ENTER: CudaProcess._enter,
     Act.UNLOAD: CudaProcess._unload,
     Act.END: CudaProcess._end,
+    Act.NODE: CudaProcess._node,
 }
-__all__ = ["CudaProcess", "Device", "Image", "Plan", "Problem", "Swapped"]

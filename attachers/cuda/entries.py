@@ -19,6 +19,7 @@ class Act(IntEnum):
     UNLOAD = 6
     END = 7  # a context, or the process, is about to end
     START = 8  # the driver starts: all its addresses can be asked for
+    NODE = 9  # a graph gets a kernel, which may be one that was loaded before we came
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ ENTRIES = (
     Entry("cuDevicePrimaryCtxReset", Act.END, 1, image=0, endings=V2),
     Entry("cuDevicePrimaryCtxRelease", Act.END, 1, image=0, endings=V2),
     Entry("cuInit", Act.START, 1),
+    Entry("cuGraphAddKernelNode", Act.NODE, 5, image=4, endings=V2),
+    Entry("cuGraphKernelNodeSetParams", Act.NODE, 2, image=1, endings=V2),
+    Entry("cuGraphExecKernelNodeSetParams", Act.NODE, 3, image=2, endings=V2),
 )
 EXITS = ("exit", "_exit")  # of the libc: the process ends, and its contexts with it
 EXIT_NUMBER = 100
@@ -96,6 +100,9 @@ CALLED = {
     "function_name": ("cuFuncGetName",),
     "kernel_name": ("cuKernelGetName",),
     "function": ("cuModuleGetFunction",),
+    "function_module": ("cuFuncGetModule",),
+    "attribute_of": ("cuFuncGetAttribute",),
+    "set_attribute": ("cuFuncSetAttribute",),
     "cuModuleLoadData": ("cuModuleLoadData",),
     "cuLibraryLoadData": ("cuLibraryLoadData",),
     "cuLinkAddData": ("cuLinkAddData_v2",),

@@ -151,12 +151,8 @@ def size_of(module: Module, address: int) -> int:
     return found[1] - (address - module.bias) if found else 0
 
 
-def place(
-    target: Target, session: Session, wanted: Iterable[Wanted], *, again: bool = False
-) -> dict[str, str]:
-    """Hook functions; returns those that cannot be hooked, with the reason.
-
-    `again`: also those that have a hook of ours already.
+def place(target: Target, session: Session, wanted: Iterable[Wanted]) -> dict[str, str]:
+    """Hook functions that have no hook of ours; returns those that cannot be hooked, with the reason.
 
     Raises:
         TargetProblem: the process cannot be reached.
@@ -164,9 +160,7 @@ def place(
     """
     owner = session.region.id
     unique = {(one.address, one.image.sha256): one for one in wanted}.values()
-    fresh = [
-        one for one in unique if again or not is_placed(target, owner, one.address, one.size or UNKNOWN_SIZE)
-    ]
+    fresh = [one for one in unique if not is_placed(target, owner, one.address, one.size or UNKNOWN_SIZE)]
     probes = [p for n, one in enumerate(fresh) if (p := _probe(target, owner, one, HOOK_LINK + 1 + n))]
     if not probes:
         return {}

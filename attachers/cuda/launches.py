@@ -6,18 +6,17 @@ that is not there makes the thread knock once: the driver is asked for its name,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from attachers.cuda.calls import Call, Entered, Steps, take_memory
 from attachers.cuda.entries import LAUNCH_ENDINGS, LAUNCHES
-from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, launch_image, place
+from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, launch_image
 from attachers.cuda.memory import Scratch
 from attachers.cuda.names import any_matches
 from attachers.target import Target
 from runtime.agent import protocol
 from runtime.jit.image import Image
-from runtime.shm.session import Session
 
 ENTRIES = 4096  # of the table, a power of two
 TRIES = 64  # that `kernel_of` makes from a handle's own place
@@ -38,46 +37,31 @@ class Launches:
     """The kernels that a process launches. `number_of`: their numbers by name. `instead`: of woven ones."""
 
     target: Target
-    session: Session
     functions: Mapping[str, int]
     number_of: Callable[[str], int] = lambda _name: 0
-    instead: Callable[[str, Scratch, list[int]], Steps] | None = None
+    instead: Callable[[str, int, Scratch, list[int]], Steps] | None = None
     seen: set[str] = field(default_factory=set)
-    _probes: list[LaunchProbe] = field(default_factory=list)
+    probes: list[LaunchProbe] = field(default_factory=list)
     _table: int = 0
     _used: dict[int, int] = field(default_factory=dict)
-    _is_redirected: bool = False
+    _instead: dict[int, int] = field(default_factory=dict)
 
     # --- hooks ---
 
-    def watch(self, probes: Sequence[LaunchProbe]) -> dict[str, str]:
-        """Run programs at launches; returns the functions that cannot be hooked, with the reason.
-
-        Raises:
-            TargetProblem: the process cannot be reached.
-            AttachProblem: it cannot be patched.
-        """
-        if self._probes or not probes:
-            return {}
-        assert len(probes) <= PROBES
-        self._probes = list(probes)
-        wanted = [
-            Wanted(name, at, size, launch_image(form | bit, probe.image), decides=False)
+    def wanted(self, *, redirect: bool) -> list[Wanted]:
+        """Return what to hook: all programs at all launches, and where others may be launched, that too."""
+        assert len(self.probes) <= PROBES
+        return [
+            Wanted(name, at, size, image, decides=False)
             for name, at, size, form in self._places()
-            for bit, probe in enumerate(self._probes)
+            for image in self._images(form, redirect=redirect)
         ]
-        return place(self.target, self.session, wanted, again=True)
 
-    def redirect(self) -> dict[str, str]:
-        """Launch other kernels in the place of some; returns as `watch`."""
-        if self._is_redirected:
-            return {}
-        self._is_redirected = True
-        wanted = [
-            Wanted(name, at, size, image_of(form, "on_launch_instead"), decides=False)
-            for name, at, size, form in self._places()
-        ]
-        return place(self.target, self.session, wanted, again=True)
+    def _images(self, form: int, *, redirect: bool) -> Iterator[Image]:
+        for bit, probe in enumerate(self.probes):
+            yield launch_image(form | bit, probe.image)
+        if redirect:
+            yield image_of(form, "on_launch_instead")
 
     def _places(self) -> list[tuple[str, int, int, int]]:
         module = driver_of(self.target)
@@ -93,7 +77,16 @@ class Launches:
 
     def meet(self, entered: Entered, scratch: Scratch) -> Steps:
         """Learn what a handle stands for that is launched for the first time."""
-        handle = entered.arguments[1 if entered.which & protocol.CUDA_HANDLE else 0]
+        yield from self.learn(entered.arguments[1 if entered.which & protocol.CUDA_HANDLE else 0], scratch)
+
+    def replaced(self, handle: int) -> int:
+        """Return what is launched in the place of a handle, 0 for itself."""
+        return self._instead.get(handle, 0)
+
+    def learn(self, handle: int, scratch: Scratch) -> Steps:
+        """Put a handle into the table, unless it is there."""
+        if handle in self._instead:
+            return
         if not self._table:
             [at] = yield [take_memory(ENTRIES * protocol.CUDA_KERNEL.size)]
             if at < 0:
@@ -105,7 +98,8 @@ class Launches:
         yield from self._name(handle, scratch, name)
         instead = [0]
         if name and self.instead is not None:
-            yield from self.instead(name[0], scratch, instead)
+            yield from self.instead(name[0], handle, scratch, instead)
+        self._instead[handle] = instead[0]
         self._put(handle, name[0] if name else "", instead[0])
         if instead[0] and name:
             self._put(instead[0], name[0], instead[0])
@@ -124,7 +118,7 @@ class Launches:
 
     def _put(self, handle: int, name: str, instead: int) -> None:
         """Write one entry: all but the handle first, which makes it one."""
-        wanted = (bit for bit, p in enumerate(self._probes) if name and any_matches(p.kernels, name))
+        wanted = (bit for bit, p in enumerate(self.probes) if name and any_matches(p.kernels, name))
         mask = sum(1 << bit for bit in wanted)
         index = next(
             (i for n in range(TRIES) if (i := (handle >> 4) + n & ENTRIES - 1) not in self._used), -1
@@ -143,3 +137,4 @@ class Launches:
         if self._table and self._used:
             self.target.memory.write(self._table, bytes(ENTRIES * protocol.CUDA_KERNEL.size))
             self._used.clear()
+            self._instead.clear()

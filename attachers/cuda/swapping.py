@@ -8,10 +8,10 @@ from pathlib import Path
 
 from attachers.cuda import fatbin
 from attachers.cuda.choosing import best_ptx
-from attachers.cuda.driver import Device, Form, Swapped
 from attachers.cuda.images import swap as swap_image
 from attachers.cuda.ptx.probe import KernelProbe
 from attachers.cuda.swapped import Action, Report, Swap
+from attachers.cuda.types import Device, Form, Swapped
 from runtime.errors import Problem
 
 _KERNEL = re.compile(rb"\.entry\s+([\w$%]+)")

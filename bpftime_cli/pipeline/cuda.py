@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from attachers.cuda.attacher import CudaAttacher, CudaLink
+from attachers.cuda.attacher import CudaAttacher, CudaLink, Listener
 from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
-from attachers.cuda.driver import Image
 from attachers.cuda.launches import LaunchProbe
 from attachers.cuda.names import any_matches, short_name
 from attachers.cuda.names import near as near_names
 from attachers.cuda.plan import CONTEXTS, MOST_RING, small
+from attachers.cuda.types import Image
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
@@ -83,13 +83,7 @@ class KernelProbes:
             return 0
         attacher = self._attacher(traced)
         attacher.process.arm()
-        refused = dict(attacher.process.refused)
-        if attacher.process.functions:
-            images = [self.programs.image(p.program, traced.target.build_kind) for p in self.launches]
-            probes = [LaunchProbe(i, p.parts) for i, p in zip(images, self.launches, strict=True)]
-            refused |= attacher.process.launches.watch(probes)
-            traced.target.refresh()
-        for name, reason in refused.items():
+        for name, reason in attacher.process.refused.items():
             self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
         return len(self.probes) + len(self.launches)
 
@@ -101,10 +95,13 @@ class KernelProbes:
 
     def _attach(self, traced: Traced) -> CudaAttacher:
         maps = self.maps()
-        own = CudaAttacher(
-            traced.target, self.session, maps, number_of=self._number, on_image=self._note, how=self.how
-        )
+        listener = Listener(self._number, self._note, self._note_refused)
+        own = CudaAttacher(traced.target, self.session, maps, listener=listener, how=self.how)
         own.process.launches.number_of = self._number
+        images = [self.programs.image(p.program, traced.target.build_kind) for p in self.launches]
+        own.process.launches.probes = [
+            LaunchProbe(image, p.parts) for image, p in zip(images, self.launches, strict=True)
+        ]
         self._compile(maps)
         for probe in self.probes:
             try:
@@ -158,6 +155,10 @@ class KernelProbes:
         elif swapped.reason:
             self._unwoven[swapped.reason] += 1
             self._tell(f"kernels of an image run without probes: {swapped.reason}")
+
+    def _note_refused(self, kernel: str, reason: str) -> None:
+        """Tell of a kernel that was loaded before and runs without its probes."""
+        self._tell(f"{short_name(kernel)} was loaded before and runs without probes: {reason}")
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attachers.cuda.driver import Swapped
+from attachers.cuda.types import Swapped
 from tests.tools.cuda import app
 from tests.tools.cuda.hooked import run
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attachers.cuda.driver import CudaProcess, Device, Form, Image, Swapped
+from attachers.cuda.driver import CudaProcess
 from attachers.cuda.plan import Plan
+from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
 from attachers.target import Target
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
@@ -59,7 +60,7 @@ def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: P
         return swap(image)
 
     def make(target: Target, session: Session) -> CudaProcess:
-        return CudaProcess(target, session, noted, lambda _: plan, seen.images.append)
+        return CudaProcess(target, session, Weaver(noted, lambda _: plan, seen.images.append))
 
     with traced(command, make, BPFTIME_STUB_LOG=str(log)) as (processes, known):
         to_the_end(processes)

@@ -1,0 +1,68 @@
+"""What crosses between the driver's side and those who weave: devices, images, what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from attachers.cuda.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What images are made for: compute capability as 90, the driver's version as 13000, multiprocessors."""
+
+    arch: int
+    driver: int
+    processors: int
+    is_only_kind: bool = True
+
+
+class Form(Enum):
+    """What a call takes in the place of an image."""
+
+    ANY = "any"
+    CONTAINER = "container"
+    TEXT = "text"  # for the driver's linker
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
+
+    `kernels`: those that have probes now, by name, with their numbers. `notes`: for the user to know.
+    `seen`: all kernels of the image. `details`: what weaving did, line by line.
+    """
+
+    image: bytes | None
+    reason: str = ""
+    kernels: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seen: frozenset[str] = frozenset()
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was loaded, for whoever looks on: what became of it, by which call, and what it made."""
+
+    call: str
+    bytes: int
+    swapped: Swapped
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weaver:
+    """Who decides what becomes of images.
+
+    `swap`: weaves. `plan`: our memory in each context. `on_image`: told of every image. `is_wanted`: a kernel
+    has probes. `on_refused`: told of a kernel that was loaded before and the reason why it stays.
+    """
+
+    swap: Callable[[bytes, Form, Device], Swapped]
+    plan: Callable[[Device], Plan]
+    on_image: Callable[[Image], None] = lambda _image: None
+    is_wanted: Callable[[str], bool] = lambda _kernel: False
+    on_refused: Callable[[str, str], None] = lambda _kernel, _reason: None
