@@ -9,9 +9,9 @@ start:
   %may = icmp ne i64 %add, 0
   br label %look
 look:
-  %at = phi i64 [ %first, %start ], [ %after, %next ], [ %at, %wait ], [ %at, %lost ], [ %at, %lost2 ]
-  %n = phi i64 [ 0, %start ], [ %more, %next ], [ %n, %wait ], [ %n, %lost ], [ %n, %lost2 ]
-  %polls = phi i64 [ 0, %start ], [ %polls, %next ], [ %polled, %wait ], [ %polls, %lost ], [ %polls, %lost2 ]
+  %at = phi i64 [ %first, %start ], [ %after, %next ], [ %at, %wait ], [ %at, %lost ]
+  %n = phi i64 [ 0, %start ], [ %more, %next ], [ %n, %wait ], [ %n, %lost ]
+  %polls = phi i64 [ 0, %start ], [ %polls, %next ], [ %polled, %wait ], [ %polls, %lost ]
   %index = and i64 %at, <mask>
   %distance = mul i64 %index, <entry>
   %place = add i64 %data, %distance
@@ -34,45 +34,34 @@ equal_key:
   %is_ready = icmp eq i64 %its_state, <ready>
   br i1 %is_ready, label %found, label %grave
 grave:
-  br i1 %may, label %room2, label %none
+  br i1 %may, label %room, label %none
 poll:
   %polled = add i64 %polls, 1
   %patient = icmp ult i64 %polled, <limit>
   br i1 %patient, label %wait, label %next
 wait:
 <sleep>
-  br label %look
+  br label %look, !llvm.loop !1
 next:
   %after = add i64 %at, 1
   %more = add i64 %n, 1
   %go_on = icmp ult i64 %more, <probes>
-  br i1 %go_on, label %look, label %none
+  br i1 %go_on, label %look, label %none, !llvm.loop !1
 free:
   br i1 %may, label %room, label %none
 room:
+  %expected = phi i64 [ <empty>, %free ], [ %state, %grave ]
   %count_at = inttoptr i64 %used to ptr addrspace(1)
   %count = load volatile i64, ptr addrspace(1) %count_at, align 8
   %is_room = icmp ult i64 %count, <most>
   br i1 %is_room, label %claim, label %none
 claim:
   %wanted = or i64 %tag, <busy>
-  %old = call i64 asm sideeffect "atom<scope>.global.cas.b64 $0, [$1], $2, $3;", "=l,l,l,l,~{memory}"(i64 %place, i64 <empty>, i64 %wanted)
-  %won = icmp eq i64 %old, <empty>
+  %old = call i64 asm sideeffect "atom<scope>.global.cas.b64 $0, [$1], $2, $3;", "=l,l,l,l,~{memory}"(i64 %place, i64 %expected, i64 %wanted)
+  %won = icmp eq i64 %old, %expected
   br i1 %won, label %book, label %lost
 lost:
-  br label %look
-room2:
-  %count_at2 = inttoptr i64 %used to ptr addrspace(1)
-  %count2 = load volatile i64, ptr addrspace(1) %count_at2, align 8
-  %is_room2 = icmp ult i64 %count2, <most>
-  br i1 %is_room2, label %claim2, label %none
-claim2:
-  %wanted2 = or i64 %tag, <busy>
-  %old2 = call i64 asm sideeffect "atom<scope>.global.cas.b64 $0, [$1], $2, $3;", "=l,l,l,l,~{memory}"(i64 %place, i64 %state, i64 %wanted2)
-  %won2 = icmp eq i64 %old2, %state
-  br i1 %won2, label %book, label %lost2
-lost2:
-  br label %look
+  br label %look, !llvm.loop !1
 book:
   %before = call i64 asm sideeffect "atom<scope>.global.add.u64 $0, [$1], $2;", "=l,l,l,~{memory}"(i64 %used, i64 1)
   %fits = icmp ult i64 %before, <most>

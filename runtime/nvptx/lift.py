@@ -27,6 +27,8 @@ declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
 attributes #0 = { nounwind convergent "no-builtins" "no-jump-tables"="true" }
 !0 = !{}
+!1 = distinct !{!1, !2}
+!2 = !{!"llvm.loop.unroll.disable"}
 """
 
 

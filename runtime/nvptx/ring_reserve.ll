@@ -35,7 +35,7 @@ claim:
 again:
   %more = add i64 %n, 1
   %go_on = icmp ult i64 %more, <tries>
-  br i1 %go_on, label %try, label %full
+  br i1 %go_on, label %try, label %full, !llvm.loop !1
 mine:
   br i1 %wraps, label %fill, label %done
 fill:
