@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,6 @@ from attachers.cuda.ptx.syntax import Module
 from attachers.cuda.ptx.weave import weave
 from attachers.cuda.swapped import Action, Report, Swap
 
-_EXTERN = re.compile(r"\.extern\s+\.func\b[^;{]*?([\w$%]+)\s*(?:\([^;{)]*\))?\s*;", re.S)
 # What the driver itself provides.
 _SYSTEM = frozenset(("vprintf", "malloc", "free", "__assertfail"))
 
@@ -47,9 +45,7 @@ def make(text: Text, job: Job, probes: Sequence[KernelProbe]) -> Swap:
     woven = weave(module, probes, job.arch)
     if not woven.kernels:
         return Swap(Action.PASS)
-    missing = [name for name in _EXTERN.findall(original) if name not in _SYSTEM]
-    if missing:
-        raise ImageProblem(f"it calls '{missing[0]}', which is in other code that it is linked with")
+    _check_complete(module)
     try:
         made = _Made.of(text, module, woven, job)
     except AssemblerProblem as problem:
@@ -66,6 +62,14 @@ def make(text: Text, job: Job, probes: Sequence[KernelProbe]) -> Swap:
     )
     action = Action.REPLACE if made.assembled else Action.PTX
     return Swap(action, image, numbers, report, "", made.text, original)
+
+
+def _check_complete(module: Module) -> None:
+    defined = {function.name for function in module.functions if function.body}
+    for function in module.functions:
+        is_needed = function.linkage == "extern" and function.name not in defined | _SYSTEM
+        if is_needed:
+            raise ImageProblem(f"it calls '{function.name}', which is in other code that it is linked with")
 
 
 @dataclass(frozen=True, slots=True)

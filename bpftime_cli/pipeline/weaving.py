@@ -123,7 +123,7 @@ def weave(request: Request, console: Console) -> int:
     if not request.probes:
         raise UsageProblem("weave needs --probe", hint="--probe 'cuda:KERNEL { @ = count(); }'")
     images = _images(request.file)
-    probes = _compiled([attach for text in request.probes for attach in _attaches(text)])
+    probes = compiled_probes(*request.probes)
     index = _chosen(images, probes, request)
     arch = _arch(request.arch) or _own_arch(images[index], index)
     kind = Path(request.output).suffix if request.output else ""
@@ -136,6 +136,15 @@ def weave(request: Request, console: Console) -> int:
     _told(done, probes, console)
     _write(done, kind, request.output, console)
     return 0
+
+
+def compiled_probes(*texts: str) -> list[KernelProbe]:
+    """Compile scripts, files of scripts and objects to probes of kernels.
+
+    Raises:
+        Problem: a file cannot be read, a program is refused, or there is none for kernels.
+    """
+    return _compiled([attach for text in texts for attach in _attaches(text)])
 
 
 def _attaches(text: str) -> Iterator[_Attach]:

@@ -9,7 +9,7 @@ import random
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("name", help="elf, verify, lang, unwind or symbols")
+    parser.add_argument("name", help="elf, verify, lang, unwind, symbols or cuda")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()

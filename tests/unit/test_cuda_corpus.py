@@ -12,10 +12,18 @@ from attachers.cuda.making import target_of
 from attachers.cuda.ptx.probe import Op
 from attachers.cuda.ptx.reader import parse
 from attachers.cuda.ptx.weave import weave
+from bpftime_cli.pipeline.weaving import compiled_probes
 from tests.tools.cudacorpus import FILES, LAUNCHES, run, text_of
 from tests.tools.cudaprobes import PLACES, entry, leaving, memory
 
 ARCHS = (75, 90, 100)
+SCRIPTS = (
+    "cuda:* { @calls[smid] = count(); }",
+    'cuda:* /tid == 0/ { printf("%d %d", bid, arg0); }',
+    "cudaret:* { @took = hist(elapsed); @lanes[kernel, warp] = stats(lane); }",
+    "cudamem:* { @ops[op, size] = count(); @where[addr, line] = sum(data); }",
+    "cudamem:*:ld:shared { @shared = count(); }",
+)
 OPS = {"ld": Op.LOAD, "ldu": Op.LOAD, "st": Op.STORE, "atom": Op.ATOMIC, "red": Op.REDUCE}
 
 
@@ -82,3 +90,15 @@ def test_lines_of_the_source_are_known():
     (kernel,) = weave(parse(text_of("samples")), (memory(kernels=("copy4",)),)).kernels
     assert [site.line for site in kernel.sites] == [24, 24]
     assert [site.size for site in kernel.sites] == [16, 16]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_kernels_with_probes_of_scripts_assemble(file):
+    tool = next((tool for tool in tools.found() if tool.name == "ptxas"), None)
+    if tool is None:
+        pytest.skip("no ptxas on this machine")
+    probes = compiled_probes("\n".join(SCRIPTS))
+    module = parse(text_of(file.removesuffix(".ptx")))
+    for arch in sorted({max(arch, module.arch) for arch in ARCHS}):
+        woven = weave(module, probes, arch)
+        assemble(woven.text.encode("latin-1"), target_of(module, arch), (), tool)

@@ -10,9 +10,12 @@ import pytest
 
 from attachers.cuda import extra, fatbin
 from attachers.cuda.assemble import tools
+from attachers.cuda.assemble.assembling import over_limit, with_limits
 from attachers.cuda.assemble.cubin import arch_of, usage_of
 from attachers.cuda.assemble.options import is_relocatable, replayed
+from attachers.cuda.assemble.result import Usage
 from attachers.cuda.images import swap
+from attachers.cuda.ptx.reader import parse
 from attachers.cuda.swapped import Action
 from tests.tools.cudaprobes import PLACES, body, entry
 
@@ -202,3 +205,44 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(extra.importlib, "import_module", gone)
     done = swap((CASES / "samples-size.fatbin").read_bytes(), Device(), PLACES["entry"], "driver")
     assert done.reason == "zstandard is not installed (pip install 'bpftime[cuda]')"
+
+
+def test_a_kernel_keeps_the_threads_it_could_be_launched_with():
+    used = {
+        "plain": Usage(40, 0, 0),
+        "bounded": Usage(40, 0, 0),
+        "large": Usage(90, 0, 0),
+        "same": Usage(30, 0, 0),
+    }
+    kernels = "".join(
+        f".entry {name}(){' .maxntid 128, 1, 1' * (name == 'bounded')} {{ ret; }}\n" for name in used
+    )
+    module = parse(f".version 7.0\n.target sm_75\n.address_size 64\n{kernels}")
+    after = {
+        "plain": Usage(72, 0, 0),
+        "bounded": Usage(120, 0, 0),
+        "large": Usage(120, 0, 0),
+        "same": Usage(64, 0, 0),
+    }
+    limits = over_limit(module, used, after)
+    # 1024 threads of 64 registers fill a multiprocessor; 90 registers are given as 96.
+    assert limits == {"plain": 64, "large": 96}
+    limited = parse(with_limits(module, limits))
+    assert {k.name: k.limits.get("maxnreg") for k in limited.kernels} == {
+        **{"plain": (64,), "large": (96,), "bounded": None, "same": None}
+    }
+
+
+def test_registers_are_held_where_a_probe_takes_many():
+    needs("ptxas")
+    keep = "\n".join(
+        f"ld.global.v4.u32 {{%r{4 * i + 1}, %r{4 * i + 2}, %r{4 * i + 3}, %r{4 * i + 4}}}, [%rd1+{16 * i}];"
+        for i in range(20)
+    )
+    use = "\n".join(f"st.global.u32 [%rd1+{1024 + 4 * i}], %r{i};" for i in range(80, 0, -1))
+    text = f".reg .b64 %rd<2>; .reg .b32 %r<99>; ld.__BPFTIME_CTX_SPACE.u64 %rd1, [__bpftime_ctx+48];\n{keep}\nmembar.gl;\n{use}\n$BT_end:"
+    probe = entry(kernels=("vecadd",))
+    done = swap(PTX, Device(), (replace(probe, body=replace(probe.body, text=text)),), "ptxas")
+    assert done.report.limited == {"_Z6vecaddPKfS0_Pfi": 64}
+    assert done.report.after["_Z6vecaddPKfS0_Pfi"].registers <= 64
+    assert ".maxnreg 64" in done.woven

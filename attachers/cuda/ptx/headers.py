@@ -8,7 +8,9 @@ from attachers.cuda.ptx.declarations import LINKAGES, elements, type_of, words_o
 from attachers.cuda.ptx.syntax import SIZES, VECTORS, Function, Parameter, problem_at
 from attachers.cuda.ptx.tokens import NAME, block_end, split, without_comments, words
 
-_PARAMETER = re.compile(rf"\s*((?:\.[\w:]+(?:\s+\d+(?=\s))?\s*)*)({NAME})\s*((?:\[[^\]]*\]\s*)*)\Z", re.S)
+_PARAMETER = re.compile(
+    rf"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*+)({NAME})\s*((?:\[[^\]]*\]\s*)*)\Z", re.S
+)
 _Lists = list[tuple[int, int]]
 
 

@@ -25,6 +25,7 @@ UNCOVERED = re.compile(
     r"|su(?:ld|st|red)|tcgen05\.\w+|(?:st|red)\.async|st\.bulk|multimem\.\w+)\b"
 )
 _ADDRESS = re.compile(rf"\[\s*(?:({NAME})|([^\]+-][^\]+]*?))\s*(?:([+-])\s*([^\]]+?))?\s*\](?:\.\w+)?\Z")
+LONGEST = 4096  # characters of an operand
 _FLOAT = re.compile(r"0[fFdD][0-9a-fA-F]+\Z")
 _INTEGER = re.compile(r"(-?)\s*(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)U?\Z")
 
@@ -66,7 +67,7 @@ def access_of(instruction: Instruction) -> Access | None:
     lanes = next((VECTORS[word] for word in modifiers if word in VECTORS), 1)
     operands = split(instruction.operands)
     at = next((index for index, operand in enumerate(operands) if operand.startswith("[")), -1)
-    if at < 0 or not _ADDRESS.match(operands[at]):
+    if at < 0 or len(operands[at]) > LONGEST or not _ADDRESS.match(operands[at]):
         return None
     behind = operands[at + 1 :]
     value = behind[1:2] if "cas" in modifiers else behind[:1]
