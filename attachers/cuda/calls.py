@@ -89,6 +89,7 @@ class Entered:
     arguments: tuple[int, ...]
     stack: int
     function: int
+    value: int = 0
 
     @classmethod
     def read(cls, memory: Memory, frame: int) -> Entered | None:
@@ -101,8 +102,8 @@ class Entered:
         if len(registers) < 48 or len(own) < 32:
             return None
         given = tuple(int.from_bytes(registers[i : i + 8], "little") for i in range(0, 48, 8))
-        stack, function = (int.from_bytes(own[i : i + 8], "little") for i in (16, 24))
-        return cls(memory, frame, which & ~protocol.CUDA_ANY, given, stack, function)
+        value, stack, function = (int.from_bytes(own[i : i + 8], "little") for i in (8, 16, 24))
+        return cls(memory, frame, which & ~protocol.CUDA_ANY, given, stack, function, value)
 
     def all_arguments(self, count: int) -> tuple[int, ...]:
         """Return `count` arguments: those behind the sixth lie above the return address."""

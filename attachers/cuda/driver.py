@@ -26,6 +26,7 @@ from attachers.cuda.late import Late
 from attachers.cuda.launches import Launches
 from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
 from attachers.cuda.service import Service
+from attachers.cuda.timing import Timing
 from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
 from attachers.hooks import is_placed
 from attachers.inject.visit import Visitor
@@ -64,6 +65,7 @@ class CudaProcess:
         self.memory: DeviceMemory | None = None
         self.service = Service(target, session)
         self.launches = Launches(target, self.functions)
+        self.timing = Timing(self.launches)
         self.refused: dict[str, str] = {}
         self.loaded: dict[int, Loaded] = {}
         self._talks = Conversations(target.memory)
@@ -110,6 +112,19 @@ class CudaProcess:
     def _is_hooked(self, entry: Entry) -> bool:
         """Return whether a function is hooked: those of graphs only where kernels may be there already."""
         return entry.act is not Act.NODE or self._was_there
+
+    def _time(self, entered: Entered, scratch: Scratch) -> Steps:
+        """Launch a kernel whose end is wanted."""
+        yield from self._know_device(scratch)
+        if self.memory is not None:
+            yield from self.timing.launch(entered, self.memory, scratch)
+            yield from self._serve_later(scratch)
+
+    def ended(self) -> list[tuple[int, bytes]]:
+        """Return launches that have ended: number of the program that wants it, and its context."""
+        if self.memory is not None and self.timing.pending and self.service.runs:
+            self.service.run(self.timing.ask(self.memory, self.service.scratch()))
+        return self.timing.take()
 
     def _instead(self, name: str, handle: int, scratch: Scratch, result: list[int]) -> Steps:
         """Find the woven form of a kernel that was loaded before we came."""
@@ -184,14 +199,16 @@ class CudaProcess:
 
     def _steps(self, entered: Entered, tid: int) -> Steps:
         entry = BY_NUMBER.get(entered.which)
-        is_launch = bool(entered.which & protocol.CUDA_FRESH)
         [at] = [self._scratches.pop()] if self._scratches else (yield [take_memory(SCRATCH)])
         if at < 0:
             return
         scratch = Scratch(self.target.memory, at)
         try:
-            if is_launch:
+            if entered.which & protocol.CUDA_FRESH:
                 yield from self.launches.meet(entered, scratch)
+                return
+            if entered.which & protocol.CUDA_TIMED:
+                yield from self._time(entered, scratch)
                 return
             if entry is None:
                 yield from self._end(None, entered, scratch)
@@ -282,6 +299,10 @@ class CudaProcess:
 
     # --- images ---
 
+    @property
+    def _arch(self) -> int:
+        return self.device.arch if self.device is not None else 0
+
     def _image(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
         image = read_image(self.target.memory, entered.arguments[entry.image])
         yield from self._load(entry, entered, scratch, image)
@@ -300,7 +321,7 @@ class CudaProcess:
             return
         swapped = Swapped(None) if is_ours(image) else self._weaver.swap(image, _form(entry), self.device)
         if swapped.image is None and not is_ours(image):
-            self._weaver.on_image(Image(entry.name, len(image), swapped, 0))
+            self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, 0))
             return
         function, new = self._woven(entry, entered, swapped)
         arguments, at = list(entered.all_arguments(entry.count)), 0
@@ -309,7 +330,7 @@ class CudaProcess:
             self.target.memory.write(at, new)
             arguments[entry.image] = at
         [failed] = yield [Call(function, tuple(arguments), MAIN)]
-        self._weaver.on_image(Image(entry.name, len(image), swapped, failed))
+        self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, failed))
         handle = 0 if failed else self.target.memory.u64(entered.arguments[0])
         mapped = (at, len(new)) if new else (0, 0)
         if new and (failed or not entry.library):
@@ -354,7 +375,7 @@ class CudaProcess:
         function = self.functions["cuLinkAddData"] if entry.instead else entered.function
         [failed] = yield [Call(function, arguments, MAIN), give_memory(at, len(new))][:1]
         yield [give_memory(at, len(new))]
-        self._weaver.on_image(Image(entry.name, len(image), swapped, failed))
+        self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, failed))
 
     # --- contexts and ends ---
 
@@ -405,6 +426,8 @@ class CudaProcess:
             given = entered.arguments[0]
             contexts = [c for c in contexts if given == (c.handle if entry.name[2:5] == "Ctx" else c.device)]
         yield from self.memory.read(contexts, scratch)
+        for _ in range(len(self.timing.pending)):
+            yield from self.timing.ask(self.memory, Scratch(self.target.memory, scratch.at))
         if entry is not None and not entry.name.endswith("Release"):
             _bury(contexts)
 

@@ -20,15 +20,19 @@ from runtime.jit.image import Image
 
 ENTRIES = 4096  # of the table, a power of two
 TRIES = 64  # that `kernel_of` makes from a handle's own place
-PROBES = 64
+PROBES = 63
+TIMED_BIT = 63  # of those that want the end of a launch
 STATE_KERNELS = protocol.CUDA_STATE.fields["kernels"].offset
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchProbe:
-    """A program of the host that runs at launches of some kernels. It is given what is launched."""
+    """A program of the host for launches of some kernels. It is given what is launched.
 
-    image: Image
+    `image` is None where it runs in the tracer, when the device is done with the launch.
+    """
+
+    image: Image | None
     kernels: tuple[str, ...]
 
 
@@ -41,9 +45,11 @@ class Launches:
     number_of: Callable[[str], int] = lambda _name: 0
     instead: Callable[[str, int, Scratch, list[int]], Steps] | None = None
     seen: set[str] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
     probes: list[LaunchProbe] = field(default_factory=list)
     _table: int = 0
     _used: dict[int, int] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
     _instead: dict[int, int] = field(default_factory=dict)
 
     # --- hooks ---
@@ -51,15 +57,24 @@ class Launches:
     def wanted(self, *, redirect: bool) -> list[Wanted]:
         """Return what to hook: all programs at all launches, and where others may be launched, that too."""
         assert len(self.probes) <= PROBES
-        return [
+        found = [
             Wanted(name, at, size, image, decides=False)
             for name, at, size, form in self._places()
             for image in self._images(form, redirect=redirect)
         ]
+        timed = [bit for bit, probe in enumerate(self.probes) if probe.image is None]
+        first = 0 if any(probe.image for probe in self.probes) else protocol.CUDA_FIRST
+        for name, at, size, form in self._places() if timed else ():
+            self.names[at] = name
+            found.append(Wanted(name, at, size, image_of(form | TIMED_BIT | first, "on_launch_timed")))
+        return found
 
     def _images(self, form: int, *, redirect: bool) -> Iterator[Image]:
+        first = protocol.CUDA_FIRST
         for bit, probe in enumerate(self.probes):
-            yield launch_image(form | bit, probe.image)
+            if probe.image is not None:
+                yield launch_image(form | bit | first, probe.image)
+                first = 0
         if redirect:
             yield image_of(form, "on_launch_instead")
 
@@ -83,6 +98,10 @@ class Launches:
         """Return what is launched in the place of a handle, 0 for itself."""
         return self._instead.get(handle, 0)
 
+    def name_of(self, handle: int) -> str:
+        """Return the name of a kernel that was launched, empty where it is not known."""
+        return self._names.get(handle, "")
+
     def learn(self, handle: int, scratch: Scratch) -> Steps:
         """Put a handle into the table, unless it is there."""
         if handle in self._instead:
@@ -100,6 +119,7 @@ class Launches:
         if name and self.instead is not None:
             yield from self.instead(name[0], handle, scratch, instead)
         self._instead[handle] = instead[0]
+        self._names |= dict.fromkeys((handle, instead[0]), name[0] if name else "")
         self._put(handle, name[0] if name else "", instead[0])
         if instead[0] and name:
             self._put(instead[0], name[0], instead[0])
@@ -120,6 +140,8 @@ class Launches:
         """Write one entry: all but the handle first, which makes it one."""
         wanted = (bit for bit, p in enumerate(self.probes) if name and any_matches(p.kernels, name))
         mask = sum(1 << bit for bit in wanted)
+        if any(mask >> bit & 1 and p.image is None for bit, p in enumerate(self.probes)):
+            mask |= 1 << TIMED_BIT
         index = next(
             (i for n in range(TRIES) if (i := (handle >> 4) + n & ENTRIES - 1) not in self._used), -1
         )

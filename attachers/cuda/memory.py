@@ -49,7 +49,7 @@ class Scratch:
     """Memory of the target for what calls point to, given out from its start."""
 
     def __init__(self, memory: Memory, at: int) -> None:
-        self.memory, self.at, self._used = memory, at, 0
+        self.memory, self.at, self._used = memory, at, 16  # what nobody looks at goes to the start
 
     def put(self, data: bytes) -> int:
         """Write bytes; returns their address."""
@@ -199,12 +199,11 @@ class DeviceMemory:
         for context in contexts:
             if not context.is_alive or not self.plan.size:
                 continue
-            popped = scratch.at  # a word that is not looked at
             done = yield [
                 self.call("push", context.handle, flags=MUST),
                 self.call("read", context.staging, context.base, self.plan.size, context.stream),
                 self.call("wait", context.stream),
-                self.call("pop", popped),
+                self.call("pop", scratch.at),
             ]
             if not any(done):
                 copy = self.memory.read(context.staging, self.plan.size)

@@ -49,6 +49,7 @@ class Image:
 
     call: str
     bytes: int
+    arch: int
     swapped: Swapped
     result: int
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attachers.cuda.attacher import CudaAttacher, CudaLink, Listener
@@ -27,15 +29,19 @@ from runtime.shm.session import Session
 from runtime.types import DEVICE_KINDS
 
 PROVIDERS = {"cuda": KERNEL, "cudaret": KERNEL_RETURN, "cudamem": KERNEL}
-LAUNCH = "cudalaunch"
-SERVED = (*PROVIDERS, LAUNCH)
+LAUNCH, DONE, LOAD = "cudalaunch", "cudadone", "cudaload"
+SERVED = (*PROVIDERS, LAUNCH, DONE, LOAD)
+ON_HOST = (LAUNCH, DONE)  # at launches, in the traced process or when the device is done
 ROOM = CONTEXTS * (MOST_RING + (1 << 20))  # bytes of the session's region for what contexts share with us
 LISTED = 5  # kernels that are named in a message
 
 
 @dataclass
 class KernelProbes:
-    """The kernel probes of one trace, in all its processes. `how`: as `CudaAttacher` takes it."""
+    """The kernel probes of one trace, in all its processes. `how`: as `CudaAttacher` takes it.
+
+    `run`: runs a program here, with its context.
+    """
 
     console: Console
     names: Names
@@ -43,6 +49,7 @@ class KernelProbes:
     programs: Programs
     session: Session
     how: tuple[str, str] = ("auto", "")
+    run: Callable[[ScriptProbe, bytes], object] = lambda _probe, _context: None
     _numbers: dict[str, int] = field(default_factory=dict)
     _attachers: dict[tuple[int, int], CudaAttacher] = field(default_factory=dict)
     _bodies: dict[str, Body] = field(default_factory=dict)
@@ -59,11 +66,21 @@ class KernelProbes:
 
     @property
     def launches(self) -> list[ScriptProbe]:
-        """Return the script's probes of launches, which run on the host."""
-        return [p for p in self.script.probes if p.provider == LAUNCH]
+        """Return the script's probes of launches and of their ends, which run on the host."""
+        return [p for p in self.script.probes if p.provider in ON_HOST]
+
+    @property
+    def loads(self) -> list[ScriptProbe]:
+        """Return the script's probes of loads, which run here."""
+        return [p for p in self.script.probes if p.provider == LOAD]
+
+    @property
+    def count(self) -> int:
+        """Return how many probes of the script have to do with kernels."""
+        return sum(p.provider in SERVED for p in self.script.probes)
 
     def __bool__(self) -> bool:
-        return bool(self.probes or self.launches)
+        return self.count > 0
 
     def maps(self) -> list[MapSpec]:
         """Return the maps that programs of devices use, in the order of their index."""
@@ -85,7 +102,7 @@ class KernelProbes:
         attacher.process.arm()
         for name, reason in attacher.process.refused.items():
             self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
-        return len(self.probes) + len(self.launches)
+        return self.count
 
     def _attacher(self, traced: Traced) -> CudaAttacher:
         key = (traced.target.pid, traced.stack)
@@ -98,9 +115,10 @@ class KernelProbes:
         listener = Listener(self._number, self._note, self._note_refused)
         own = CudaAttacher(traced.target, self.session, maps, listener=listener, how=self.how)
         own.process.launches.number_of = self._number
-        images = [self.programs.image(p.program, traced.target.build_kind) for p in self.launches]
+        kind = traced.target.build_kind
         own.process.launches.probes = [
-            LaunchProbe(image, p.parts) for image, p in zip(images, self.launches, strict=True)
+            LaunchProbe(self.programs.image(p.program, kind) if p.provider == LAUNCH else None, p.parts)
+            for p in self.launches
         ]
         self._compile(maps)
         for probe in self.probes:
@@ -143,8 +161,12 @@ class KernelProbes:
     # --- what is told ---
 
     def _note(self, image: Image) -> None:
-        """Tell once of each reason why kernels run without their probes."""
+        """Run the probes of loads; tell once of each reason why kernels run without their probes."""
         swapped = image.swapped
+        for probe in self.loads:
+            if any_matches(probe.parts, "*") or any(any_matches(probe.parts, name) for name in swapped.seen):
+                is_woven = swapped.image is not None and not image.result
+                self.run(probe, struct.pack("<3Q", image.arch, image.bytes, is_woven))
         for note in swapped.notes:
             self._tell(note)
         if swapped.kernels and not image.result:
@@ -208,7 +230,10 @@ class KernelProbes:
     # --- what devices have written ---
 
     def payloads(self) -> list[bytes]:
-        """Take the records that kernels have written since."""
+        """Take the records that kernels have written since; launches that have ended run their programs."""
+        for own in self._attachers.values():
+            for number, context in own.process.ended():
+                self.run(self.launches[number], context)
         return [payload for own in self._attachers.values() for payload in own.payloads()]
 
     def collect(self, *, read: bool = True) -> None:

@@ -30,7 +30,7 @@ from bpftime_cli.pipeline.samples import Samples
 from bpftime_cli.pipeline.tracerfolder import TracerFolder
 from bpftime_cli.pipeline.tracerside import TRACER_PROVIDERS, TracerProbes
 from runtime.errors import Problem, TargetProblem, UsageProblem
-from runtime.lang import Options, Script, compile_script
+from runtime.lang import Options, Script, ScriptProbe, compile_script
 from runtime.shm.clock import SessionClock
 from runtime.shm.session import Session
 from runtime.unwind.directory import ROOM as UNWIND_ROOM
@@ -98,9 +98,12 @@ class Trace:
         finally:
             self.folder.remove()
 
+    def _run_with(self, probe: ScriptProbe, context: bytes) -> None:
+        self.local.run(probe, context)
+
     def _join_kernels(self, script: Script, programs: Programs, session: Session) -> None:
         how = self.config.assembler, self.config.cuda_dump
-        self.kernels = KernelProbes(self.console, self.names, script, programs, session, how)
+        self.kernels = KernelProbes(self.console, self.names, script, programs, session, how, self._run_with)
         self.processes.serve_cuda = self.kernels.serve
         if self.kernels:
             self.output.more_records = self.kernels.payloads

@@ -59,15 +59,15 @@ class TracerProbes:
             return 3600.0
         return max(0.0, (min(timer.due for timer in self._timers) - time.monotonic_ns()) / 1e9)
 
-    def run(self, probe: ScriptProbe) -> int:
-        """Run one probe's program; returns its result where that is looked at.
+    def run(self, probe: ScriptProbe, context: bytes = b"") -> int:
+        """Run one probe's program on the bytes of its context; returns its result where that is looked at.
 
         Raises:
             Problem: it asks for what only a traced process has.
         """
         runner = self.load(probe)
         runner.cookie = self._cookie(probe)
-        error, result = runner()
+        error, result = runner(context)
         if error:
             raise Problem(f"a {probe.provider} probe has no such value", span=probe.span)
         return result

@@ -6,7 +6,7 @@
 #include "agent.h"
 
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, LIMIT_MS = 10000, THREADS = 64, SLICE_NS = 200000000, BLOCK = 0, PR_SET_NAME = 15 };
-enum { FLAG = 0, VALUE = 1, STACK = 2, TRIES = 64 }; // words of the thunk: whether the function is left out, and what its caller gets then
+enum { FLAG = 0, VALUE = 1, STACK = 2, TRIES = 64, NUMBERS = 4096 }; // words of the thunk: whether the function is left out, and what its caller gets then
 
 typedef s32 (*call_fn)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64);
 
@@ -145,7 +145,35 @@ HELPER s64 on_launch_instead(struct region *region, u64 *arguments, u64 form, u6
 	return 0;
 }
 
+static struct {
+	u64 tid, number;
+} numbers[NUMBERS]; // of the launch that a thread is making
 static u64 launches;
+
+// The number of a launch: a new one at the first program that sees it, the same at those behind.
+static u64 number_of(int is_first)
+{
+	u32 tid = agent_tid(), at = tid % NUMBERS;
+
+	if (is_first || numbers[at].tid != tid) {
+		numbers[at].tid = tid;
+		numbers[at].number = __atomic_add_fetch(&launches, 1, __ATOMIC_RELAXED);
+	}
+	return numbers[at].number;
+}
+
+// Before a launch whose end somebody wants to know: the tracer lets the thread launch between two events.
+HELPER s64 on_launch_timed(struct region *region, u64 *arguments, u64 form, u64 *words)
+{
+	const struct cuda_kernel *one = known(region, arguments, form, words);
+
+	if (place_of(agent_tid()))
+		return 0;
+	words[VALUE] = number_of(!!(form & CUDA_FIRST));
+	if (one && one->probes >> (form & 63) & 1)
+		ask(region, arguments, (u32)form | CUDA_TIMED, words);
+	return 0;
+}
 
 // Before a launch: say what is launched. Returns whether the probe whose bit is in the form wants it. Sources: cuLaunchKernel and
 // CUlaunchConfig of cuda.h; `words`: override flag and value, the stack pointer at the entry, the function.
@@ -154,7 +182,11 @@ HELPER s64 on_launch(struct region *region, u64 *arguments, u64 form, u64 *words
 	const struct cuda_kernel *one = known(region, arguments, form, words);
 	const u32 *config = (const u32 *)arguments[0];
 	const u64 *stack = (const u64 *)words[STACK];
+	u64 number;
 
+	if (place_of(agent_tid())) // a launch that we make in the place of the program's
+		return 0;
+	number = number_of(!!(form & CUDA_FIRST));
 	if (!one || !(one->probes >> (form & 63) & 1))
 		return 0;
 	for (u32 i = 0; i < 3; i++) {
@@ -164,7 +196,7 @@ HELPER s64 on_launch(struct region *region, u64 *arguments, u64 form, u64 *words
 	launch->shared = form & CUDA_HANDLE ? config[6] : (u32)stack[2];
 	launch->stream = form & CUDA_HANDLE ? *(const u64 *)(config + 8) : stack[3];
 	launch->kernel = one->number;
-	launch->number = __atomic_add_fetch(&launches, 1, __ATOMIC_RELAXED);
+	launch->number = number;
 	launch->duration = 0;
 	return 1;
 }

@@ -32,6 +32,8 @@ typedef long long s64;
 #define CUDA_MUST 0x2
 #define CUDA_HANDLE 0x100
 #define CUDA_FRESH 0x200
+#define CUDA_TIMED 0x400
+#define CUDA_FIRST 0x800
 #define CUDA_ANY 0x80000000ULL
 #define MAX_ARENAS 0x20
 #define MAX_REGIONS 0x30

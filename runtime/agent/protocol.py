@@ -241,7 +241,9 @@ CUDA_CALLS = 16  # of a frame
 CUDA_MAIN = 1  # flag of a call: it is the hooked function itself; where it succeeds it does not run again
 CUDA_MUST = 2  # flag of a call: where it fails, those behind it are not made
 CUDA_HANDLE = 0x100  # in the form of a launch: its second argument is the handle, its first a CUlaunchConfig
-CUDA_FRESH = 0x200  # a frame's number: a handle that is launched and not known yet
+CUDA_FRESH = 0x200  # in a frame's number: a handle that is launched and not known yet
+CUDA_FIRST = 0x800  # in the form of a launch: this is the first program that sees it
+CUDA_TIMED = 0x400  # in a frame's number: a launch whose end is wanted
 CUDA_ANY = 0x80000000  # in the number of a hook: nobody is asked whose first argument is in `seen`
 MAX_ARENAS = 32
 MAX_REGIONS = 48
@@ -387,6 +389,8 @@ CONSTANTS = {
     "CUDA_MUST": CUDA_MUST,
     "CUDA_HANDLE": CUDA_HANDLE,
     "CUDA_FRESH": CUDA_FRESH,
+    "CUDA_TIMED": CUDA_TIMED,
+    "CUDA_FIRST": CUDA_FIRST,
     "CUDA_ANY": CUDA_ANY,
     "MAX_ARENAS": MAX_ARENAS,
     "MAX_REGIONS": MAX_REGIONS,

@@ -196,6 +196,7 @@ API CUresult cuStreamDestroy_v2(CUstream stream)
 API CUresult cuStreamSynchronize(CUstream stream) { return (void)stream, OK; }
 API CUresult cuStreamQuery(CUstream stream) { return (void)stream, OK; }
 API CUresult cuStreamWaitEvent(CUstream stream, CUevent event, u32 flags) { return (void)stream, (void)event, (void)flags, OK; }
+API CUresult cuStreamIsCapturing(CUstream stream, int *status) { return (void)stream, *status = 0, OK; }
 API CUresult cuThreadExchangeStreamCaptureMode(int *mode) { return *mode = 0, OK; }
 
 API CUresult cuEventCreate(CUevent *event, u32 flags)
