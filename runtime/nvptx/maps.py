@@ -172,44 +172,65 @@ def dropped(copies: Sequence[bytes]) -> int:
 
 
 def _rows(placed: Placed, copy: bytes) -> list[Row]:
-    if placed.spec.kind in HASHES:
+    spec = placed.spec
+    if spec.kind in HASHES:
         return _hash_rows(placed, copy)
-    if placed.spec.kind in RINGS:
+    if spec.kind in RINGS:
         return []
-    return [(n.to_bytes(4, "little"), _value(placed, copy, n)) for n in range(placed.spec.max_entries)]
-
-
-def _value(placed: Placed, copy: bytes, index: int) -> bytes:
-    spec, plan = placed.spec, placed.layout
     if spec.kind in THREADED:
-        start = DATA + plan.stride * plan.blocks * index
-        return copy[start : start + plan.stride * plan.blocks]
-    starts = [DATA + block * plan.block + index * plan.stride for block in range(placed.slots)]
-    values = [copy[start : start + plan.stride] for start in starts]
-    if spec.added_only:
-        total = values[0]
-        for value in values[1:]:
-            total = _added(total, value)
-        return total[: spec.value_size]
-    return b"".join(values) if len(values) > 1 else values[0][: spec.value_size]
+        values = _threads(placed, copy)
+    else:
+        values = _summed(placed, copy) if spec.added_only else _blocks(placed, copy)
+    return [(number.to_bytes(4, "little"), value) for number, value in enumerate(values)]
+
+
+def _threads(placed: Placed, copy: bytes) -> list[bytes]:
+    """Give all threads' values of each key, one after the other."""
+    size = placed.layout.stride * placed.layout.blocks
+    return [copy[at : at + size] for at in range(DATA, DATA + size * placed.spec.max_entries, size)]
+
+
+def _blocks(placed: Placed, copy: bytes) -> list[bytes]:
+    """Give each key's value, or the values of all multiprocessors one after the other."""
+    spec, plan = placed.spec, placed.layout
+    starts = range(DATA, DATA + plan.stride * spec.max_entries, plan.stride)
+    if placed.slots == 1:
+        return [copy[start : start + spec.value_size] for start in starts]
+    shifts = range(0, plan.block * placed.slots, plan.block)
+    return [b"".join(copy[at + shift : at + shift + plan.stride] for shift in shifts) for at in starts]
+
+
+def _summed(placed: Placed, copy: bytes) -> list[bytes]:
+    """Give each key's value, summed over the multiprocessors."""
+    spec, plan = placed.spec, placed.layout
+    words = memoryview(copy)[DATA : DATA + plan.block * placed.slots].cast("Q").tolist()
+    step = plan.block // 8
+    columns = zip(*(words[at : at + step] for at in range(0, len(words), step)), strict=True)
+    total = struct.pack(f"<{step}Q", *(sum(column) & MASK64 for column in columns))
+    starts = range(0, plan.stride * spec.max_entries, plan.stride)
+    return [total[start : start + spec.value_size] for start in starts]
 
 
 def _added(one: bytes, other: bytes) -> bytes:
     """Add word by word."""
+    return _combined(one, other, 1)
+
+
+def _combined(one: bytes, other: bytes, sign: int) -> bytes:
     size = up(len(one), 8)
     words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (one, other)]
-    sums = [(a + b) & MASK64 for a, b in zip(*words, strict=True)]
+    sums = [(a + sign * b) & MASK64 for a, b in zip(*words, strict=True)]
     return struct.pack(f"<{size // 8}Q", *sums)[: len(one)]
 
 
 def _hash_rows(placed: Placed, copy: bytes) -> list[Row]:
     spec, plan = placed.spec, placed.layout
-    found = []
-    for start in range(DATA, DATA + plan.entry * plan.entries, plan.entry):
-        if copy[start] & hashes.STATES == hashes.READY:
-            key = copy[start + 8 : start + 8 + spec.key_size]
-            found.append((key, copy[start + plan.value : start + plan.value + spec.value_size]))
-    return found
+    states = memoryview(copy)[DATA : DATA + plan.entry * plan.entries].cast("Q")[:: plan.entry // 8].tolist()
+    taken = [DATA + n * plan.entry for n, state in enumerate(states) if state & hashes.STATES == hashes.READY]
+    return [
+        (copy[at + 8 : at + 8 + spec.key_size], copy[at + plan.value : at + plan.value + spec.value_size])
+        for at in taken
+    ]
 
 
 @dataclass(slots=True)
@@ -240,10 +261,7 @@ class Mirror:
 def _add(view: View, key: bytes, old: bytes | None, new: bytes) -> None:
     with contextlib.suppress(Problem):  # the key exists
         view.set(key, bytes(len(new)), NOEXIST)
-    size = up(len(new), 8)
-    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (old or b"", new)]
-    less = struct.pack(f"<{size // 8}Q", *((a - b) & MASK64 for a, b in zip(*words, strict=True)))
-    view.take([(key, less)])
+    view.take([(key, _combined(old or bytes(len(new)), new, -1))])
 
 
 def store(view: View, placed: Placed, rows: Iterable[Row]) -> None:
