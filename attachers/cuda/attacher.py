@@ -18,7 +18,7 @@ from attachers.target import Target
 from runtime.errors import AttachProblem
 from runtime.maps.spec import MapSpec
 from runtime.nvptx.body import Body
-from runtime.nvptx.maps import Facts, Placed, place
+from runtime.nvptx.maps import Facts, Placed, Where, place
 from runtime.nvptx.reader import DeviceRing
 from runtime.shm.session import Session
 
@@ -68,7 +68,7 @@ class CudaAttacher(Attacher):
     """Kernel probes of one process.
 
     `maps`: of the session, that programs of devices use, in their order. `how`: the assembler, and a folder
-    where images are kept.
+    where images are kept. `shared`: names of maps that programs of the host use as well.
     """
 
     types: ClassVar[tuple[int, ...]] = (KERNEL, KERNEL_RETURN)
@@ -81,8 +81,10 @@ class CudaAttacher(Attacher):
         *,
         listener: Listener = Listener(),
         how: tuple[str, str] = ("auto", ""),
+        shared: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
+        self.session, self.shared = session, shared
         self.maps, self.how = tuple(maps), how
         self._number_of = listener.number_of or self._number
         self._numbers: dict[str, int] = {}
@@ -154,9 +156,15 @@ class CudaAttacher(Attacher):
         return swapped
 
     def _plan(self, device: Device) -> Plan:
-        self.placed = place(self.maps, device.processors, THREADS)
-        pid = self.process.target.pid
-        return Plan(self.placed, Facts(device.processors, THREADS, self.process.enabled, pid))
+        self.placed = place(self.maps, device.processors, THREADS, self.shared)
+        facts = Facts(device.processors, THREADS, self.process.enabled, self.process.target.pid)
+        homes = {one.index: self._home(one.name) for one in self.placed if one.where is Where.SESSION}
+        return Plan(self.placed, facts, homes)
+
+    def _home(self, name: str) -> int:
+        """Return where in the region the first value of a map is."""
+        own = self.session.maps[name]
+        return own.offset + own.layout.data
 
     def _is_wanted(self, kernel: str) -> bool:
         return any(any_matches(link.data.names, kernel) for link in self.links.values())

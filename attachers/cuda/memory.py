@@ -31,6 +31,7 @@ class Context:
 
     `copy` is what was read last, which outlives the context. `constants`: by module, where its constant is.
     `shared`: offset of its part of the session's region, -1 for none; `mapped`: the device's address of that.
+    `own`: the device's address of the pages with maps of the session that devices use.
     """
 
     handle: int
@@ -40,6 +41,7 @@ class Context:
     staging: int = 0
     shared: int = -1
     mapped: int = 0
+    own: int = 0
     is_alive: bool = True
     copy: bytes = b""
     constants: dict[int, int] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class DeviceMemory:
             return
         context.staging, context.stream, context.base = done[0], scratch.u64(stream), scratch.u64(base)
         yield from self._share(scratch, context)
+        yield from self._show(scratch, context)
         content = plan.content()
         self.memory.write(context.staging, content)
         yield [
@@ -155,6 +158,18 @@ class DeviceMemory:
         ]
         context.mapped = 0 if any(done) else scratch.u64(mapped)
 
+    def _show(self, scratch: Scratch, context: Context) -> Steps:
+        """Let the device see those of the session's maps that it shares; another context may have done so."""
+        start, size = self.plan.own
+        if not size:
+            return
+        address, at = scratch.room(), self._target.map_session(self._session) + start
+        done = yield [
+            self.call("register", at, size, PORTABLE_MAPPED),
+            self.call("device_address", address, at, 0),
+        ]
+        context.own = 0 if done[1] else scratch.u64(address)
+
     def bind(self, scratch: Scratch, module: int, *, is_library: bool) -> Steps:
         """Fill the constant of a woven module, or of a library in the current context, once."""
         found: list[Context] = []
@@ -167,7 +182,9 @@ class DeviceMemory:
         [failed] = yield [self.call(of, at, size, module, name)]
         if failed:
             return
-        data = scratch.put(self.plan.constant(context.base, context.mapped, enabled=self.enabled))
+        data = scratch.put(
+            self.plan.constant(context.base, context.mapped, context.own, enabled=self.enabled)
+        )
         address = scratch.u64(at)
         context.constants[module] = address
         fill = [

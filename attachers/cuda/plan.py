@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runtime.maps.spec import MapSpec
-from runtime.nvptx.layout import RINGS
+from runtime.nvptx.layout import DATA, RINGS, block_of
 from runtime.nvptx.maps import Facts, Placed, Where, context_bytes
 
 PAGE = 4096
@@ -17,10 +17,23 @@ LOST = 8  # offset in a ring's control block
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The maps of a session on devices; `facts`: what their programs find beside them."""
+    """The maps of a session on devices; `facts`: what their programs find beside them.
+
+    `homes`: where in the region the values of the session's own maps begin that devices use, by index.
+    """
 
     placed: tuple[Placed, ...]
     facts: Facts
+    homes: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def own(self) -> tuple[int, int]:
+        """Return the pages of the region (offset, bytes) that hold the session's own maps; empty for none."""
+        if not self.homes:
+            return 0, 0
+        start = min(self.homes.values()) // PAGE * PAGE
+        end = max(at + block_of(self.placed[index].spec) for index, at in self.homes.items())
+        return start, _page(end - start)
 
     @property
     def size(self) -> int:
@@ -63,17 +76,17 @@ class Plan:
             out[at : at + len(initial)] = initial
         return bytes(out)
 
-    def constant(self, base: int, mapped: int, *, enabled: int) -> bytes:
+    def constant(self, base: int, mapped: int, own: int, *, enabled: int) -> bytes:
         """Return the context constant of modules in a context.
 
-        `mapped`: the device's address of the shared part. Without it nothing runs that would need it.
+        `mapped`, `own`: the device's addresses of the shared part, and of the pages with the session's maps.
+        Without them nothing runs that would need them.
         """
-        devices, hosts = self.devices(), self.hosts()
-        addresses = [
-            base + devices[one.index] if one.where is Where.DEVICE else mapped + hosts[one.index]
-            for one in self.placed
-        ]
-        allowed = enabled if mapped or not self.shared else 0
+        starts = {index: base + at for index, at in self.devices().items()}
+        starts |= {index: mapped + at for index, at in self.hosts().items()}
+        starts |= {index: own + at - self.own[0] - DATA for index, at in self.homes.items()}
+        addresses = [starts[one.index] for one in self.placed]
+        allowed = enabled if (mapped or not self.shared) and (own or not self.homes) else 0
         return context_bytes(addresses, mapped, replace(self.facts, enabled=allowed))
 
     def part(self, index: int, copy: bytes) -> bytes:

@@ -22,8 +22,8 @@ from runtime.errors import AttachProblem, Problem
 from runtime.lang import Script, ScriptProbe
 from runtime.maps.spec import MapSpec
 from runtime.nvptx.body import Body
-from runtime.nvptx.compile import bodies
-from runtime.nvptx.maps import Mirror, dropped, fold
+from runtime.nvptx.compile import Device, bodies, shared_maps
+from runtime.nvptx.maps import Mirror, Where, dropped, fold
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
 from runtime.types import DEVICE_KINDS
@@ -90,6 +90,11 @@ class KernelProbes:
                 used |= set(program.map_refs.values())
         return [small(spec) for name, spec in self.programs.maps.items() if name in used]
 
+    @property
+    def shared(self) -> frozenset[str]:
+        """Return the names of the maps that programs of the host use as well."""
+        return shared_maps(self.programs.object.programs, self.programs.maps)
+
     def arm(self, traced: Traced) -> int:
         """Attach all in a process, to kernels that it loads from now on; returns how many.
 
@@ -113,7 +118,9 @@ class KernelProbes:
     def _attach(self, traced: Traced) -> CudaAttacher:
         maps = self.maps()
         listener = Listener(self._number, self._note, self._note_refused)
-        own = CudaAttacher(traced.target, self.session, maps, listener=listener, how=self.how)
+        own = CudaAttacher(
+            traced.target, self.session, maps, listener=listener, how=self.how, shared=self.shared
+        )
         own.process.launches.number_of = self._number
         kind = traced.target.build_kind
         own.process.launches.probes = [
@@ -146,7 +153,8 @@ class KernelProbes:
             return
         names = list(dict.fromkeys(p.program for p in self.probes))
         verified = [self.programs.verified(name) for name in names]
-        found = bodies(verified, {spec.name: spec for spec in maps}, [spec.name for spec in maps])
+        table = {spec.name: spec for spec in maps}
+        found = bodies(verified, table, list(table), Device(pinned=self.shared))
         self._bodies = dict(zip(names, found, strict=True))
 
     def serve(self, traced: Traced, knock: Knock, tid: int) -> None:
@@ -244,7 +252,7 @@ class KernelProbes:
             own.process.read()
         placed = next((own.placed for own in self._attachers.values() if own.placed), ())
         for one in placed:
-            if one.ring >= 0:
+            if one.ring >= 0 or one.where is Where.SESSION:
                 continue
             mirror = self._mirrors.setdefault(one.name, Mirror(one))
             rows = fold(one, self._copies(one.index))

@@ -223,17 +223,17 @@ def _specs(output: Output, config: Config, programs: list[Program]) -> tuple[Map
 def _refuse_both_sides(
     source: Source, programs: list[Program], specs: tuple[MapSpec, ...], maps: dict[str, MapFacts]
 ) -> None:
-    """Refuse maps that kernels and the host both use, unless all they do is add: they are two maps."""
+    """Refuse maps with keys that kernels and the host both use, unless all they do is add."""
     sides = {True: set[str](), False: set[str]()}
     for program in programs:
         sides[program.context in DEVICE_KINDS].update(program.map_refs.values())
     both = sides[True] & sides[False]
     for spec in specs:
-        if spec.name in both and spec.name in maps and not spec.added_only:
+        if spec.name in both and spec.name in maps and not spec.added_only and spec.kind != MapKind.ARRAY:
             raise source.problem(
                 maps[spec.name].first,
                 f"{spec.name} is used in GPU kernels and on the host",
-                "only count(), sum(), avg(), stats(), hist() and lhist() may be used by both",
+                "both may use maps without keys, and those of count(), sum(), avg(), stats(), hist(), lhist()",
             )
 
 

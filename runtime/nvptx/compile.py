@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import Bug, Unsupported
+from runtime.jit.memory import READ_ONLY
+from runtime.maps.spec import MapKind
 from runtime.nvptx import worker
 from runtime.nvptx.body import Body
 from runtime.nvptx.layout import PINNED
@@ -17,6 +19,7 @@ from runtime.types import DEVICE_KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from runtime.ebpf.object import Program
     from runtime.maps.spec import MapSpec
     from runtime.verify.result import Verified
 
@@ -39,6 +42,21 @@ class Device:
 
 
 DEFAULT = Device()
+
+
+def shared_maps(programs: Iterable[Program], maps: Mapping[str, MapSpec]) -> frozenset[str]:
+    """Name the plain arrays that programs of the host and of devices both use: one memory serves both.
+
+    Arrays that are only added to are not among them: each side has its own, and the sums are put together.
+    """
+    sides = {True: set[str](), False: set[str]()}
+    for program in programs:
+        sides[program.context in DEVICE_KINDS].update(program.map_refs.values())
+    return frozenset(
+        name
+        for name in sides[True] & sides[False]
+        if maps[name].kind == MapKind.ARRAY and not maps[name].added_only and not maps[name].flags & READ_ONLY
+    )
 
 
 def body(

@@ -90,7 +90,7 @@ def _agg_max(site: Site) -> str:
     now = warp.load(code, place)
     code.split(code.op(f"icmp ugt i64 {value}, {now}"), raise_, check)
     code.inner(raise_)
-    warp.reduce(code, "max.u64", place, value)
+    warp.reduce(code, "max.u64", place, value, "sys" if site.unit.pinned else "gpu")
     code.add(f"br label %{check}")
     code.inner(check)
     code.split(code.op(f"icmp eq i64 {warp.load(code, flag)}, 0"), mark, done)

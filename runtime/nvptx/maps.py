@@ -47,6 +47,7 @@ class Where(Enum):
 
     DEVICE = "device"
     PINNED = "pinned"  # memory of the host that devices reach; the rings' data as well
+    SESSION = "session"  # the session's own map, which programs of the host use as well
 
 
 class View(Protocol):
@@ -83,10 +84,14 @@ class Placed:
         return RING_DATA + self.layout.block if self.ring >= 0 else 0
 
 
-def place(specs: Iterable[MapSpec], sms: int, threads: int) -> tuple[Placed, ...]:
+def place(
+    specs: Iterable[MapSpec], sms: int, threads: int, shared: frozenset[str] = frozenset()
+) -> tuple[Placed, ...]:
     """Place the maps of a session, in the order of their index.
 
     `sms`: multiprocessors of the device; `threads`: those that maps with a value for each have room for.
+    `shared`: plain arrays that the host's programs use as well; a device finds the first value of the
+    session's own map `DATA` bytes behind the address that its context constant has for the map.
 
     Raises:
         Problem: there are too many, or one cannot exist on a device.
@@ -98,6 +103,8 @@ def place(specs: Iterable[MapSpec], sms: int, threads: int) -> tuple[Placed, ...
             raise Problem(f"map '{spec.name}': GPU programs of one session have at most {MAX_MAPS} maps")
         layout = layout_of(spec, slots_for(sms), threads)
         where = Where.PINNED if spec.kind in PINNED else Where.DEVICE
+        if spec.name in shared:
+            where = Where.SESSION
         ring = rings.get(spec.name, -1)
         slots = slots_for(sms) if has_slots(spec) else 1
         initial = bytes(DATA) + spec.initial if spec.initial else b""
