@@ -233,7 +233,7 @@ def _refuse_both_sides(
             raise source.problem(
                 maps[spec.name].first,
                 f"{spec.name} is used in GPU kernels and on the host",
-                "both may use maps without keys, and those of count(), sum(), avg(), stats(), hist(), lhist()",
+                "both may use maps without keys, and count(), sum(), avg(), stats(), hist(), lhist()",
             )
 
 
