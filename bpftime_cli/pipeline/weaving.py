@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attachers.cuda.attacher import kernel_probe
+from attachers.cuda.data import KernelData
 from attachers.cuda.files import Row, images_in, kernels_in
 from attachers.cuda.images import swap
 from attachers.cuda.names import any_matches, near, short_name
@@ -57,7 +58,7 @@ class _Attach:
     programs: LoadedPrograms
     program: str
     provider: str
-    parts: tuple[str, ...]
+    data: KernelData
 
 
 # --- list
@@ -162,7 +163,8 @@ def _attaches(text: str) -> Iterator[_Attach]:
     for probe in script.probes:
         if probe.provider not in PROVIDERS:
             raise Problem(f"{probe.provider} is no probe of kernels", span=probe.span, hint=_FORMS)
-        yield _Attach(programs, probe.program, probe.provider, probe.parts)
+        data = data_of(probe.provider, probe.parts)
+        yield _Attach(programs, probe.program, probe.provider, data)
 
 
 _FORMS = "write cuda:KERNEL, cudaret:KERNEL or cudamem:KERNEL"
@@ -175,7 +177,9 @@ def _of_object(programs: LoadedPrograms) -> Iterator[_Attach]:
         is_models = program.name.startswith("cuda__")
         provider = MODEL_S.get(prefix, prefix) if is_models else prefix
         if provider in PROVIDERS and rest:
-            yield _Attach(programs, program.name, provider, tuple(rest.split(":")))
+            is_text = provider != prefix  # the model's own private data
+            data = KernelData.from_string(rest) if is_text else data_of(provider, tuple(rest.split(":")))
+            yield _Attach(programs, program.name, "cudamem" if data.ops else provider, data)
 
 
 def _compiled(attaches: Sequence[_Attach]) -> list[KernelProbe]:
@@ -188,19 +192,18 @@ def _compiled(attaches: Sequence[_Attach]) -> list[KernelProbe]:
         raise Problem("no program for kernels", hint=_FORMS)
     probes: list[KernelProbe] = []
     for attach in attaches:
-        data = data_of(attach.provider, attach.parts)
         verified = attach.programs.verified(attach.program, CONTEXTS[attach.provider])
         order = _order(attach.programs)
         body = bodies([verified], attach.programs.maps, order)[0]
         number = len(probes)
-        probes.append(kernel_probe(body, data, PROVIDERS[attach.provider], number, lambda _name: 1))
+        probes.append(kernel_probe(body, attach.data, PROVIDERS[attach.provider], number, lambda _name: 1))
     return probes
 
 
 def _order(programs: LoadedPrograms) -> list[str]:
     """Give the maps that programs of devices use, in the order of their index."""
-    kinds = {*DEVICE_KINDS, ContextKind.KSYSCALL}
-    used = {name for p in programs.object.programs if p.context in kinds for name in p.map_refs.values()}
+    devices = (p for p in programs.object.programs if p.context in DEVICE_KINDS)
+    used = {name for program in devices for name in program.map_refs.values()}
     return [name for name in programs.maps if name in used]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from attachers.cuda.assemble import tools
+from attachers.cuda.assemble.cubin import code_bytes
 from attachers.cuda.assemble.ptxas import assemble
 from attachers.cuda.making import target_of
 from attachers.cuda.ptx.probe import Op
@@ -102,3 +104,37 @@ def test_kernels_with_probes_of_scripts_assemble(file):
     for arch in sorted({max(arch, module.arch) for arch in ARCHS}):
         woven = weave(module, probes, arch)
         assemble(woven.text.encode("latin-1"), target_of(module, arch), (), tool)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize(
+    ("script", "most_bytes"),
+    [
+        ("cuda:* { @ = count(); }", 512),
+        ("cudaret:* { @ = count(); }", 768),
+        ("cuda:* { @[smid] = count(); }", 4096),
+        ("cudaret:*a* { @ = hist(elapsed); }", 2048),
+    ],
+)
+def test_what_probes_add_to_machine_code(arch, script, most_bytes):
+    tool = next((tool for tool in tools.found() if tool.name == "ptxas"), None)
+    if tool is None:
+        pytest.skip("no ptxas on this machine")
+    text = text_of("samples")
+    woven = weave(parse(text), compiled_probes(script))
+    before, after = (assemble(t.encode("latin-1"), f"sm_{arch}", (), tool) for t in (text, woven.text))
+    old, new = code_bytes(before.cubin), code_bytes(after.cubin)
+    for kernel in woven.kernels:
+        used, was = after.usage[kernel.name], before.usage[kernel.name]
+        assert new[kernel.name] - old[kernel.name] <= most_bytes
+        assert (used.spilled, used.stack) == (was.spilled, was.stack)
+        if "[" not in script:
+            assert used.registers - was.registers <= 4
+
+
+def test_a_large_body_of_several_sites_is_called():
+    small = memory(kernels=("vecadd",))
+    large = replace(small, body=replace(small.body, text="mov.u64 %rd2, 1;\n" * 400 + small.body.text))
+    for probe, called in ((small, ()), (large, (2,))):
+        (kernel,) = weave(parse(text_of("samples")), (probe,)).kernels
+        assert (len(kernel.sites), kernel.called) == (3, called)

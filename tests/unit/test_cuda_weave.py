@@ -111,6 +111,44 @@ def test_a_load_may_overwrite_its_address():
     assert words()[2:5] == (1, address + 8, 77)
 
 
+def test_a_probe_knows_its_number():
+    text = (CASES / "samples.ptx").read_text()
+    probes = (entry(("q",), number=5), leaving(("q",), word=4, number=9))
+    machine = Machine()
+    loaded = machine.load(weave(parse(text), probes).text)
+    words = bind(machine, loaded, enabled=1 << 5 | 1 << 9)
+    loaded.launch("_Z6vecaddPKfS0_Pfi", (1, 1, 1), (32, 1, 1), struct.pack("<QQQi", 0, 0, 0, 0))
+    assert words()[:2] + words()[4:6] == (32, 32 * 5, 32, 32 * 9)
+
+
+CALLS = """
+.func deep(.param .u32 v) { .reg .pred q; .reg .u32 a; ld.param.u32 a, [v]; setp.gt.u32 q, a, 20; @q exit; ret; }
+.func (.param .u32 r) middle(.param .u32 v)
+{ .reg .u32 a; ld.param.u32 a, [v]; { .param .u32 x; st.param.u32 [x], a; call deep, (x); } st.param.u32 [r], a; ret; }
+.func bare { .reg .u32 a; .reg .pred q; mov.u32 a, %tid.x; setp.eq.u32 q, a, 3; @q exit; }
+.visible .entry k(.param .u64 first, .param .u64 second)
+{
+ .reg .pred %p<2>; .reg .u32 %r<3>; .reg .u64 %rd<3>;
+ mov.u32 %r1, %tid.x; setp.gt.u32 %p1, %r1, 10;
+ { .param .u32 x; .param .u32 y; st.param.u32 [x], %r1; @%p1 call (y), middle, (x); }
+ @!%p1 call bare;
+ ret;
+}
+"""
+
+
+def test_what_a_probe_reads_reaches_the_functions_that_end_threads():
+    module = parse(HEAD + CALLS)
+    woven = weave(module, (entry(("p1",)), leaving(("p1", "k", "e"), word=4)))
+    machine = Machine()
+    loaded = machine.load(woven.text)
+    words = bind(machine, loaded)
+    loaded.launch("k", (1, 1, 1), (32, 1, 1), struct.pack("<QQ", 7, 1000))
+    assert words()[:2] == (32, 32000)
+    assert words()[4:7] == (32, 32000, 32)
+    assert words()[7] > 0
+
+
 def test_a_disabled_probe_does_nothing():
     text = (CASES / "samples.ptx").read_text()
     machine = Machine()

@@ -62,7 +62,7 @@ class Paster:
             f"ld.{self.space}.b32 %btm, [{CONTEXT}+{probe.number // 32 * 4}];",
             f"and.b32 %btm, %btm, {1 << probe.number % 32:#x};",
             f"setp.eq.b32 %btt, %btm, 0; @%btt bra {end};",
-            *(set_input(name) for name in sorted(own)),
+            *(_number(probe) if name == "%btq" else set_input(name) for name in sorted(own)),
             self._call(probe) if probe.number in self.called else f"{{\n{self.text_of(probe.body)}\n}}",
             f"{end}:\n}}",
         ]
@@ -83,6 +83,10 @@ class Paster:
         body = self.text_of(probe.body)
         head = f".func {function_name(probe)}({params})"
         return f"{head}\n{{ {declarations(names)}\n{loads}\n{{\n{body}\n}}\nret;\n}}\n"
+
+
+def _number(probe: KernelProbe) -> str:
+    return f"mov.b32 %btq, {probe.number};"
 
 
 def function_name(probe: KernelProbe) -> str:

@@ -128,7 +128,7 @@ class Wearer:
             if self.is_kernel:
                 return parameter_code(self.kernel, name)
             return f"mov.b64 {name}, {name}_;"
-        return f"mov.b{32 if name in ('%btz', '%bto', '%bts', '%bti', '%btq') else 64} {name}, 0;"
+        return f"mov.b{32 if name in ('%btz', '%bto', '%bts', '%bti') else 64} {name}, 0;"
 
     def _memory(self, item: Instruction, scope: Scope, line: int, edits: Edits) -> None:
         missed = memory.uncovered(item)
@@ -149,7 +149,7 @@ class Wearer:
         end = self.paster.label()
         outside = declarations(inputs_of(probes) & OUTSIDE | {"%bta"})
         skip = f"@{'' if item.negated else '!'}{item.guard} bra {end};\n" if item.guard else ""
-        pasted = "\n".join(self.paster.probe(p, self._setter(p, access, site)) for p in probes)
+        pasted = "\n".join(self.paster.probe(p, self._setter(access, site)) for p in probes)
         lead = f"{{ {outside} .reg .b16 %bth; .reg .b32 %btw; .reg .b64 %btx;\n{address} {before}\n"
         edits.insert(item.start, lead, "memory probe")
         edits.insert(item.end, f"\n{skip}{behind}\n{pasted}\n{end}:\n}}", "memory probe")
@@ -162,10 +162,10 @@ class Wearer:
         self.tally.sites.append(site)
         return site
 
-    def _setter(self, probe: KernelProbe, access: memory.Access, site: Site) -> Setter:
+    def _setter(self, access: memory.Access, site: Site) -> Setter:
         constants = {
             **{"%btz": access.size, "%bto": int(access.op), "%bts": int(access.space)},
-            **{"%btl": site.line, "%bti": site.number, "%btq": probe.number},
+            **{"%btl": site.line, "%bti": site.number},
         }
 
         def set_input(name: str) -> str:

@@ -1,9 +1,10 @@
 """Probes into PTX: the same text with blocks pasted at entries, exits and memory instructions.
 
 Scopes protect both sides: what a block declares hides what is outside, so neither the kernel's registers nor
-its labels meet those of a probe. A body that would be pasted more than `MOST_COPIES` times into one kernel
-becomes a function that is called: hundreds of copies cost the kernel its registers. Functions that a kernel
-calls are copied for it where they hold something to watch, since others may call them too.
+its labels meet those of a probe. A body that would be pasted more than `MOST_COPIES` times into one kernel,
+or make it more than `MOST_LINES` longer, becomes a function that is called: hundreds of copies cost the
+kernel its registers, and large ones its instruction cache. Functions that a kernel calls are copied for it
+where they hold something to watch, since others may call them too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from runtime.nvptx.body import CONTEXT
 CONTEXT_BYTES = 256
 CONSTANT_BANK = 65536  # bytes of `.const` in one module
 MOST_COPIES = 32
+MOST_LINES = 1000  # of PTX, about so many instructions
 _OURS = re.compile(r"__bpftime_|%bt[a-z]\w*|\$BTS?\d*\b")
 _LINKAGE = re.compile(r"\.(?:visible|weak)\s+")
 
@@ -160,7 +162,8 @@ class _Weaver:
         for function in (kernel, *(functions[name] for name in watched)):
             for number, count in self._places(function, probes).items():
                 total[number] = total.get(number, 0) + count
-        return {number for number, count in total.items() if count > MOST_COPIES}
+        lines = {probe.number: probe.body.text.count("\n") for probe in probes}
+        return {n for n, count in total.items() if count > MOST_COPIES or count * lines[n] > MOST_LINES}
 
     def _copy_header(self, function: Function, name: str, carried: tuple[str, ...]) -> str:
         """Give a function's header with another name and parameters for what is carried."""
