@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -157,7 +159,12 @@ class CudaAttacher(Attacher):
 
     def _plan(self, device: Device) -> Plan:
         self.placed = place(self.maps, device.processors, THREADS, self.shared)
-        facts = Facts(device.processors, THREADS, self.process.enabled, self.process.target.pid)
+        # The device's clock is taken to be the host's real time; how far that is from `nsecs` is known.
+        offset = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_REALTIME)
+        facts = Facts(
+            *(device.processors, THREADS, self.process.enabled, self.process.target.pid),
+            *(offset, secrets.randbits(64)),
+        )
         homes = {one.index: self._home(one.name) for one in self.placed if one.where is Where.SESSION}
         return Plan(self.placed, facts, homes)
 

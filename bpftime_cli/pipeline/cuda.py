@@ -156,6 +156,9 @@ class KernelProbes:
         table = {spec.name: spec for spec in maps}
         found = bodies(verified, table, list(table), Device(pinned=self.shared))
         self._bodies = dict(zip(names, found, strict=True))
+        for body in found:
+            if body.local:
+                self._tell(f"a kernel probe keeps {body.local} bytes of local memory in each thread")
 
     def serve(self, traced: Traced, knock: Knock, tid: int) -> None:
         """Tell a thread at a function of the driver what to do.

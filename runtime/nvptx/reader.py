@@ -9,6 +9,7 @@ from runtime.nvptx.layout import RING_DATA
 from runtime.nvptx.ring import DISCARDED, PADDING, PRINTK, PUTS, RECORD_HEAD
 
 LENGTH = PADDING - 1
+WORD = struct.Struct("<I")
 CONVERSION = re.compile(rb"%(?:%|[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z)?[diuxXpc])")
 TEXT_EVENT = 0xFF10  # runtime/agent/format.c: a line of trace_printk
 
@@ -26,9 +27,9 @@ class DeviceRing:
         size = len(self.data)
         while True:
             offset = self.position % size
-            low, sequence = struct.unpack_from("<II", self.data, offset)
-            if sequence != (self.position // 8 + 1) & 0xFFFFFFFF:
+            if WORD.unpack_from(self.data, offset + 4)[0] != (self.position // 8 + 1) & 0xFFFFFFFF:
                 break
+            low = WORD.unpack_from(self.data, offset)[0]  # both halves came at once, so it is there too
             length = low & LENGTH
             whole = RECORD_HEAD + (length + 7 & ~7)
             if whole > size - offset:
