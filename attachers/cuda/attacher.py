@@ -6,6 +6,8 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import ClassVar
 
 from attachers.base import Attacher, PrivateData, unknown_link
@@ -15,7 +17,7 @@ from attachers.cuda.names import any_matches, near
 from attachers.cuda.plan import LOST, Plan
 from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
 from attachers.cuda.swapping import swap
-from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
+from attachers.cuda.types import Device, Image, Offer, Swapped, Weaver
 from attachers.target import Target
 from runtime.errors import AttachProblem
 from runtime.maps.spec import MapSpec
@@ -25,12 +27,13 @@ from runtime.nvptx.reader import DeviceRing
 from runtime.shm.session import Session
 
 MOST = 64  # probes of a session: bits of a mask
-OPS = {"ld": (Op.LOAD,), "st": (Op.STORE,), "atom": (Op.ATOMIC, Op.REDUCE)}
+OPS = {"ld": (Op.LOAD,), "st": (Op.STORE,), "atom": (Op.ATOMIC, Op.REDUCE), "red": (Op.REDUCE,)}
 SPACES = {
     "global": (Space.GLOBAL, Space.GENERIC),
     "shared": (Space.SHARED,),
     "local": (Space.LOCAL,),
     "const": (Space.CONST,),
+    "generic": (Space.GENERIC,),
 }
 THREADS = 1 << 16  # that maps with a value for each thread have room for
 
@@ -149,11 +152,11 @@ class CudaAttacher(Attacher):
 
     # --- images ---
 
-    def _swap(self, image: bytes, form: Form, device: Device) -> Swapped:
-        probes = [link.probe for link in self.links.values()]
-        swapped = swap(image, form, device, probes, self.how)
+    def _swap(self, offer: Offer, device: Device) -> Swapped:
+        meant = [link for link in self.links.values() if _is_of(link.data.module, offer.owner)]
+        swapped = swap(offer.image, offer.form, device, [link.probe for link in meant], self.how)
         self.seen |= swapped.seen
-        for link in self.links.values():
+        for link in meant:
             link.kernels |= {name for name in swapped.kernels if any_matches(link.data.names, name)}
         return swapped
 
@@ -211,3 +214,8 @@ class CudaAttacher(Attacher):
                     self._rings[key] = DeviceRing(ring)
                 found += self._rings[key].payloads()
         return found
+
+
+def _is_of(module: str, owner: str) -> bool:
+    """Return whether an image's file is the one that a probe names: by its path, or its name alone."""
+    return not module or module in (owner, Path(owner).name) or fnmatchcase(owner, module)

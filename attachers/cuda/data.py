@@ -1,7 +1,8 @@
 """Private data of kernel probes: which kernels, and whether their memory operations are meant.
 
 The text is the model's: names separated by commas, the first one canonical. `__memcapture` stands for all
-memory operations, of every kernel or of those named behind it; `__memcapture=ld|st@global` chooses some.
+memory operations, of every kernel or of those named behind it; `__memcapture=ld|st@global` chooses some. A
+last name `@FILE` says whose kernels are meant.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from runtime.errors import AttachProblem
 
 KERNEL, KERNEL_RETURN = 8, 9
 CAPTURE, DIRECT = "__memcapture", "__directly_run"
-OPS = ("ld", "st", "atom")
-SPACES = ("global", "shared", "local", "const")
+OPS = ("ld", "st", "atom", "red")
+SPACES = ("global", "shared", "local", "const", "generic")
 _HEAD, _LIST, _TAIL = "nv_attach_private_data: func_name=", " func_names=", " comm_shared_mem="
 _OPEN, _CLOSE = "<([", ">)]"
 
@@ -24,12 +25,13 @@ class KernelData(PrivateData):
     """The kernels of one probe: mangled or demangled names, or patterns, at least one.
 
     `ops`: memory operations that are captured, empty for a probe at the kernel's entry or return. `spaces`:
-    in which state spaces, empty for the usual ones.
+    in which state spaces, empty for the usual ones. `module`: the file whose kernels are meant, or empty.
     """
 
     names: tuple[str, ...]
     ops: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ()
+    module: str = ""
 
     @classmethod
     def from_string(cls, text: str) -> KernelData:
@@ -39,16 +41,18 @@ class KernelData(PrivateData):
             AttachProblem: it names no kernel, or an operation that there is not (22).
         """
         names = _split(_listed(text))
+        module = names.pop()[1:] if len(names) > 1 and names[-1].startswith("@") else ""
         if not names:
             raise AttachProblem(f"no kernel is named in '{text}'", errno=22, hint="write NAME[,NAME…]")
         first, equals, wanted = names[0].partition("=")
         if first != CAPTURE:
-            return cls(tuple(names))
+            return cls(tuple(names), module=module)
         ops, _, spaces = wanted.partition("@")
         return cls(
             tuple(names[1:]) or ("*",),
             _chosen(ops, OPS, text) if equals and ops else OPS,
             _chosen(spaces, SPACES, text) if spaces else (),
+            module,
         )
 
     def to_string(self) -> str:
@@ -58,6 +62,7 @@ class KernelData(PrivateData):
             ops = "" if self.ops == OPS and not self.spaces else "=" + "|".join(self.ops)
             spaces = "@" + "|".join(self.spaces) if self.spaces else ""
             names = (CAPTURE + ops + spaces, *(() if names == ("*",) else names))
+        names = (*names, f"@{self.module}") if self.module else names
         return f"{_HEAD}{names[0]}{_LIST}{','.join(names)}{_TAIL}0"
 
 

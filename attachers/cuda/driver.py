@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from attachers.cuda import loads
 from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
 from attachers.cuda.entries import (
     CALLED,
@@ -21,13 +21,12 @@ from attachers.cuda.entries import (
     Entry,
 )
 from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, place, size_of
-from attachers.cuda.incoming import is_ours, read_file, read_image
 from attachers.cuda.late import Late
 from attachers.cuda.launches import Launches
 from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
 from attachers.cuda.service import Service
 from attachers.cuda.timing import Timing
-from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
+from attachers.cuda.types import Device, Image, Loaded, Offer, Swapped, Weaver
 from attachers.hooks import is_placed
 from attachers.inject.visit import Visitor
 from attachers.target import Target
@@ -40,24 +39,13 @@ from runtime.symbols.modules import Module
 BY_NUMBER = dict(enumerate(ENTRIES))
 LIBCS = ("libc.so", "libc-", "ld-musl", "libpthread")
 BATCH = 16
-NODE, NODE_V2 = 56, 72  # bytes of CUDA_KERNEL_NODE_PARAMS and of its second form
-LINK_PTX = 1  # CU_JIT_INPUT_PTX
-
-
-@dataclass(slots=True)
-class Loaded:
-    """A woven module or library that is loaded. `memory`: (address, bytes) of its image, if it is kept."""
-
-    handle: int
-    is_library: bool
-    memory: tuple[int, int] = (0, 0)
 
 
 class CudaProcess:
     """The CUDA side of one traced process."""
 
     def __init__(self, target: Target, session: Session, weaver: Weaver) -> None:
-        self.target, self.session, self._weaver = target, session, weaver
+        self.target, self.session, self.weaver = target, session, weaver
         self._late: Late | None = None
         self._was_there = not target.fresh
         self.device: Device | None = None
@@ -102,7 +90,7 @@ class CudaProcess:
             for name, at, size, number, entry in found
             if self._is_hooked(entry)
         ]
-        self._quiet()
+        self.quiet()
         self.launches.instead = self._instead if self._was_there else None
         wanted += [*self._exits(), *self.launches.wanted(redirect=self._was_there)]
         self.refused = place(self.target, self.session, wanted)
@@ -115,10 +103,10 @@ class CudaProcess:
 
     def _time(self, entered: Entered, scratch: Scratch) -> Steps:
         """Launch a kernel whose end is wanted."""
-        yield from self._know_device(scratch)
+        yield from self.know_device(scratch)
         if self.memory is not None:
             yield from self.timing.launch(entered, self.memory, scratch)
-            yield from self._serve_later(scratch)
+            yield from self.serve_later(scratch)
 
     def ended(self) -> list[tuple[int, bytes]]:
         """Return launches that have ended: number of the program that wants it, and its context."""
@@ -128,40 +116,14 @@ class CudaProcess:
 
     def _instead(self, name: str, handle: int, scratch: Scratch, result: list[int]) -> Steps:
         """Find the woven form of a kernel that was loaded before we came."""
-        yield from self._know_device(scratch)
+        yield from self.know_device(scratch)
         if self.device is None or self.memory is None:
             return
         if self._late is None:
-            own = self._weaver
+            own = self.weaver
             self._late = Late(self.target, self.memory, self.device, own.swap, own.is_wanted, own.on_refused)
         yield from self._late.instead(name, handle, scratch, result)
-        yield from self._serve_later(scratch)
-
-    def _node(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
-        """Let a graph have the woven form of a kernel; CUDA_KERNEL_NODE_PARAMS of cuda.h."""
-        arguments = list(entered.all_arguments(entry.count))
-        size = NODE_V2 if self._is_v2(entered.function) else NODE
-        given = self.target.memory.read(arguments[entry.image], size)
-        if len(given) < size:
-            return
-        handle = int.from_bytes(given[:8], "little") or int.from_bytes(given[56:64], "little")
-        yield from self.launches.learn(handle, scratch)
-        instead = self.launches.replaced(handle)
-        if instead:
-            changed = (
-                instead.to_bytes(8, "little") + given[8:56] + (bytes(8) + given[64:] if size > NODE else b"")
-            )
-            arguments[entry.image] = scratch.put(changed)
-            yield [Call(entered.function, tuple(arguments), MAIN)]
-
-    def _is_v2(self, function: int) -> bool:
-        module = driver_of(self.target)
-        symbols = exported(module) if module else {}
-        return any(
-            module and module.bias + s.value == function
-            for name, s in symbols.items()
-            if name.endswith("_v2")
-        )
+        yield from self.serve_later(scratch)
 
     def _exits(self) -> Iterator[Wanted]:
         for module in self._libcs():
@@ -270,7 +232,7 @@ class CudaProcess:
             self.target.channel.close()
             self.target.channel = before
 
-    def _know_device(self, scratch: Scratch) -> Steps:
+    def know_device(self, scratch: Scratch) -> Steps:
         """Ask the driver what it is and what devices there are."""
         if self.device is not None:
             return
@@ -291,7 +253,7 @@ class CudaProcess:
             version = scratch.u32(cells[0])
             alike = len({arch for arch, _ in kinds}) == 1
             self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)
-            plan = self._weaver.plan(self.device)
+            plan = self.weaver.plan(self.device)
             self.memory = DeviceMemory(self.target, self.session, self.functions, plan, self.enabled)
 
     def _call(self, name: str, *arguments: int, flags: int = 0) -> Call:
@@ -299,83 +261,27 @@ class CudaProcess:
 
     # --- images ---
 
-    @property
-    def _arch(self) -> int:
-        return self.device.arch if self.device is not None else 0
+    def told(self, entry: Entry, offer: Offer, swapped: Swapped, result: int) -> None:
+        """Tell whoever looks on what became of an image."""
+        arch = self.device.arch if self.device is not None else 0
+        self.weaver.on_image(Image(entry.name, len(offer.image), arch, swapped, result))
 
-    def _image(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
-        image = read_image(self.target.memory, entered.arguments[entry.image])
-        yield from self._load(entry, entered, scratch, image)
+    def take_up(self, one: Loaded, scratch: Scratch) -> Steps:
+        """Take up a woven module or library that has been loaded."""
+        self.loaded[one.handle] = one
+        if self.memory is not None:
+            yield from self.memory.bind(scratch, one.handle, is_library=one.is_library)
+        self.quiet()
+        yield from self.serve_later(scratch)
 
-    def _file(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
-        path = self._text(entered.arguments[entry.image])
-        yield from self._load(entry, entered, scratch, read_file(self.target.pid, path) + b"\0")
-
-    def _text(self, address: int) -> str:
+    def text(self, address: int) -> str:
+        """Return a string of the process."""
         return self.target.memory.read(address, 4096).split(b"\0", 1)[0].decode(errors="surrogateescape")
 
-    def _load(self, entry: Entry, entered: Entered, scratch: Scratch, image: bytes) -> Steps:
-        """Let a load take another image, and fill the constant of what it makes."""
-        yield from self._know_device(scratch)
-        if self.device is None or self.memory is None or len(image) < 2:
-            return
-        swapped = Swapped(None) if is_ours(image) else self._weaver.swap(image, _form(entry), self.device)
-        if swapped.image is None and not is_ours(image):
-            self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, 0))
-            return
-        function, new = self._woven(entry, entered, swapped)
-        arguments, at = list(entered.all_arguments(entry.count)), 0
-        if new:
-            [at] = yield [take_memory(len(new))]
-            self.target.memory.write(at, new)
-            arguments[entry.image] = at
-        [failed] = yield [Call(function, tuple(arguments), MAIN)]
-        self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, failed))
-        handle = 0 if failed else self.target.memory.u64(entered.arguments[0])
-        mapped = (at, len(new)) if new else (0, 0)
-        if new and (failed or not entry.library):
-            yield [give_memory(*mapped)]
-            mapped = (0, 0)
-        if not failed:
-            self.loaded[handle] = Loaded(handle, entry.library, mapped)
-            yield from self.memory.bind(scratch, handle, is_library=entry.library)
-            self._quiet()
-            yield from self._serve_later(scratch)
-
-    def _woven(self, entry: Entry, entered: Entered, swapped: Swapped) -> tuple[int, bytes]:
-        """Return what to call, and with which image; an image that is ours already is loaded as it is."""
-        if swapped.image is None:
-            return entered.function, b""
-        function = self.functions[entry.instead] if entry.instead else entered.function
-        return function, swapped.image
-
-    def _serve_later(self, scratch: Scratch) -> Steps:
+    def serve_later(self, scratch: Scratch) -> Steps:
+        """Start our thread, where it does not run yet."""
         functions = self._in_libc("pthread_create"), self._in_libc("pthread_detach")
         yield from self.service.start(scratch, functions)
-
-    def _link(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
-        """Let an input of the driver's linker be another one."""
-        yield from self._know_device(scratch)
-        arguments = entered.all_arguments(entry.count)
-        if entry.act is Act.LINK_FILE:
-            image = read_file(self.target.pid, self._text(arguments[2])) + b"\0"
-        else:
-            image = self.target.memory.read(arguments[2], arguments[3])
-        swapped = self._weaver.swap(image, Form.TEXT, self.device) if self.device and image else Swapped(None)
-        if swapped.image is None:
-            return
-        new = swapped.image
-        [at] = yield [take_memory(len(new))]
-        self.target.memory.write(at, new)
-        if entry.act is Act.LINK_FILE:
-            state, _, path, count, options, values = arguments
-            arguments = (state, LINK_PTX, at, len(new), path, count, options, values)
-        else:
-            arguments = (arguments[0], LINK_PTX, at, len(new), *arguments[4:])
-        function = self.functions["cuLinkAddData"] if entry.instead else entered.function
-        [failed] = yield [Call(function, arguments, MAIN), give_memory(at, len(new))][:1]
-        yield [give_memory(at, len(new))]
-        self._weaver.on_image(Image(entry.name, len(image), self._arch, swapped, failed))
 
     # --- contexts and ends ---
 
@@ -389,13 +295,13 @@ class CudaProcess:
             return
         for handle in libraries:
             yield from self.memory.bind(scratch, handle, is_library=True)
-        self._quiet()
-        yield from self._serve_later(scratch)
+        self.quiet()
+        yield from self.serve_later(scratch)
 
     def _libraries(self) -> list[int]:
         return [one.handle for one in self.loaded.values() if one.is_library]
 
-    def _quiet(self) -> None:
+    def quiet(self) -> None:
         """Let threads enter contexts without asking us that have all libraries, or where there are none."""
         libraries = self._libraries()
         contexts = self.memory.contexts if self.memory else []
@@ -413,7 +319,7 @@ class CudaProcess:
             return
         for context in self.memory.contexts:
             context.constants.pop(one.handle, None)
-        self._quiet()
+        self.quiet()
         if one.memory[1]:
             yield [Call(entered.function, entered.all_arguments(1), MAIN), give_memory(*one.memory)]
 
@@ -461,10 +367,6 @@ class CudaProcess:
             self.service.stop()
 
 
-def _form(entry: Entry) -> Form:
-    return Form.CONTAINER if entry.name == "cuModuleLoadFatBinary" else Form.ANY
-
-
 def _hook_of(number: int, entry: Entry) -> RunImage:
     """Return the program of a hook; where a context is entered it asks only of those it does not know."""
     return image_of(number | (protocol.CUDA_ANY if entry.act is Act.ENTER else 0))
@@ -476,12 +378,12 @@ def _bury(contexts: list[Context]) -> None:
 
 
 ACTS: dict[Act, Callable[[CudaProcess, Entry, Entered, Scratch], Steps]] = {
-    Act.IMAGE: CudaProcess._image,
-    Act.FILE: CudaProcess._file,
-    Act.LINK_DATA: CudaProcess._link,
-    Act.LINK_FILE: CudaProcess._link,
+    Act.IMAGE: loads.from_memory,
+    Act.FILE: loads.from_file,
+    Act.LINK_DATA: loads.linked,
+    Act.LINK_FILE: loads.linked,
     Act.ENTER: CudaProcess._enter,
     Act.UNLOAD: CudaProcess._unload,
     Act.END: CudaProcess._end,
-    Act.NODE: CudaProcess._node,
+    Act.NODE: loads.node,
 }

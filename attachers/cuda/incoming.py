@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from runtime.symbols.maps import Memory, folder_of
+from runtime.errors import Problem
+from runtime.symbols.maps import Memory, folder_of, read_maps
 
 ELF, FATBIN, WRAPPER = 0x464C457F, 0xBA55ED50, 0x466243B1
 MOST = 1 << 30  # bytes of one image
@@ -90,6 +91,15 @@ def read_file(pid: int, path: str) -> bytes:
         return Path(base + path).read_bytes()
     except (OSError, ValueError):
         return b""
+
+
+def owner_of(pid: int, address: int) -> str:
+    """Return the file that is mapped at an address of a process, empty for none."""
+    try:
+        found = next((m for m in read_maps(pid) if m.start <= address < m.end), None)
+    except Problem:
+        return ""
+    return found.path if found is not None and found.path.startswith("/") else ""
 
 
 def is_ours(image: bytes) -> bool:

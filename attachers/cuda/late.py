@@ -15,7 +15,7 @@ from attachers.cuda.choosing import best_ptx
 from attachers.cuda.memory import CONSTANT, DeviceMemory, Scratch
 from attachers.cuda.ptx.reader import parse
 from attachers.cuda.swapping import kernels_of
-from attachers.cuda.types import Device, Form, Swapped
+from attachers.cuda.types import Device, Offer, Swapped
 from attachers.target import Target
 from runtime.errors import Problem
 
@@ -33,10 +33,10 @@ class Late:
     target: Target
     memory: DeviceMemory
     device: Device
-    swap: Callable[[bytes, Form, Device], Swapped]
+    swap: Callable[[Offer, Device], Swapped]
     is_wanted: Callable[[str], bool]
     on_refused: Callable[[str, str], None]
-    _images: list[bytes] | None = None
+    _images: list[Offer] | None = None
     _modules: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def instead(self, name: str, handle: int, scratch: Scratch, result: list[int]) -> Steps:
@@ -51,8 +51,8 @@ class Late:
         [unwoven] = yield [call("module_global", cells[1], cells[2], scratch.u64(cells[0]), mark)]
         if not unwoven:
             return
-        number = next((n for n, image in enumerate(self.images()) if self._holds(image, name)), -1)
-        reason = MADE_IN_MEMORY if number < 0 else self._reason(self.images()[number])
+        number = next((n for n, image in enumerate(self.images()) if self._holds(image.image, name)), -1)
+        reason = MADE_IN_MEMORY if number < 0 else self._reason(self.images()[number].image)
         if reason:
             self.on_refused(name, reason)
             return
@@ -69,18 +69,19 @@ class Late:
     def _holds(self, image: bytes, name: str) -> bool:
         return name in kernels_of(image, self.device.arch)
 
-    def images(self) -> list[bytes]:
+    def images(self) -> list[Offer]:
         """Return the images in the files that the process has mapped."""
         if self._images is None:
             self._images = list(self._found())
         return self._images
 
-    def _found(self) -> Iterator[bytes]:
+    def _found(self) -> Iterator[Offer]:
         for module in self.target.modules:
             for section in module.elf.sections:
                 if section.name in SECTIONS:
                     data = bytes(module.elf.data[section.offset : section.offset + section.size])
-                    yield from (data[at : at + one.size] for at, one in fatbin.containers(data))
+                    for at, one in fatbin.containers(data):
+                        yield Offer(data[at : at + one.size], owner=module.path)
 
     def _reason(self, image: bytes) -> str:
         """Say why an image cannot be loaded twice, empty where it can."""
@@ -100,7 +101,7 @@ class Late:
         key = (number, found[0] if found else 0)
         if key not in self._modules:
             self._modules[key] = 0
-            swapped = self.swap(self.images()[number], Form.ANY, self.device)
+            swapped = self.swap(self.images()[number], self.device)
             if swapped.image is None:
                 return
             cell, size = scratch.room(), len(swapped.image)

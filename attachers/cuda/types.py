@@ -28,6 +28,15 @@ class Form(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """An image that is about to be loaded. `owner`: the file that it lies in, empty for none."""
+
+    image: bytes
+    form: Form = Form.ANY
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Swapped:
     """What becomes of an image: another one, or the same where `image` is None, for a `reason` or none.
 
@@ -54,6 +63,15 @@ class Image:
     result: int
 
 
+@dataclass(slots=True)
+class Loaded:
+    """A woven module or library that is loaded. `memory`: (address, bytes) of its image, if it is kept."""
+
+    handle: int
+    is_library: bool
+    memory: tuple[int, int] = (0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Weaver:
     """Who decides what becomes of images.
@@ -62,7 +80,7 @@ class Weaver:
     has probes. `on_refused`: told of a kernel that was loaded before and the reason why it stays.
     """
 
-    swap: Callable[[bytes, Form, Device], Swapped]
+    swap: Callable[[Offer, Device], Swapped]
     plan: Callable[[Device], Plan]
     on_image: Callable[[Image], None] = lambda _image: None
     is_wanted: Callable[[str], bool] = lambda _kernel: False

@@ -284,10 +284,11 @@ def data_of(provider: str, parts: tuple[str, ...]) -> KernelData:
         AttachProblem: it names an operation or a space that there is not.
     """
     if provider != "cudamem":
-        return KernelData((parts[-1],))
+        return KernelData((parts[-1],), module=parts[0] if len(parts) > 1 else "")
     kernel, *more = parts
     ops = tuple(op for op in OPS if more and op in _words(more[0])) or OPS
-    spaces = tuple(space for space in SPACES if len(more) > 1 and space in _words(more[1]))
+    words = _words(more[1]) if len(more) > 1 else []
+    spaces = tuple(space for space in SPACES if space in words or "all" in words)
     return KernelData((kernel,), ops, spaces)
 
 

@@ -30,6 +30,13 @@ from runtime.symbols.functions import find
 from runtime.symbols.operands import operands_of
 
 INDENT = "    "
+KERNELS = (
+    "cuda",
+    "cudaret",
+    "cudamem",
+    "cudalaunch",
+    "cudadone",
+)
 USER = ("uprobe", "uretprobe", "usdt")  # probes in files, which are listed where files are named
 UNITS = ("hz", "ms", "s", "us")
 FIXED: dict[str, tuple[str, ...]] = {
@@ -42,6 +49,7 @@ FIXED: dict[str, tuple[str, ...]] = {
         kind: tuple(f"{kind}:{name}:" for name in names if name not in SWITCHES)
         for kind, names in EVENTS.items()
     },
+    "cudaload": ("cudaload:*",),
     "rawtracepoint": ("rawtracepoint:sys_enter", "rawtracepoint:sys_exit"),
 }
 TYPE_WORDS = re.compile(r"\s*(struct|union|enum)\s+(\S+)\s*$")
@@ -118,6 +126,9 @@ def _matching(pattern: str, pids: tuple[int, ...]) -> Iterator[Listed]:
         if provider.name in USER:
             if len(providers) == 1 or pids or _names_file(rest):
                 yield from _in_files(provider.name, rest or "*", pids, alone=len(providers) == 1)
+        elif provider.name in KERNELS:
+            if len(providers) == 1 or pids or _names_file(rest):
+                yield from _in_kernels(provider.name, rest or "*", pids)
         elif provider.context is not None:
             wanted = f"{provider.name}:{rest or '*'}" if colon or named else f"*:{rest}"
             yield from (probe for probe in _fixed(provider) if rest == "*" or _fits(probe.text, wanted))
@@ -163,6 +174,12 @@ def _fields(point: Tracepoint) -> list[str]:
 
 
 # Probes in files
+
+
+def _in_kernels(provider: str, rest: str, pids: tuple[int, ...]) -> Iterator[Listed]:
+    from bpftime_cli.pipeline.kernellist import probes_of_kernels  # lazy: only where kernels are meant
+
+    yield from map(Listed, probes_of_kernels(provider, rest, pids))
 
 
 def _in_files(provider: str, rest: str, pids: tuple[int, ...], *, alone: bool) -> Iterator[Listed]:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -78,9 +79,12 @@ class Trace:
             self._note("no target: nothing was placed")
             return 0
         self._check_target(script)
+        has_kernels = any(p.provider in KERNEL_PROVIDERS for p in script.probes)
+        if has_kernels and self.config.pending is None and not self.config.command:
+            self.config = replace(self.config, pending=True)  # drivers are opened when a kernel is wanted
         name = self.config.session or f"trace-{os.getpid()}"
         spare = UNWIND_ROOM if programs.walk_stacks else 0
-        spare += KERNEL_ROOM if any(p.provider in KERNEL_PROVIDERS for p in script.probes) else 0
+        spare += KERNEL_ROOM if has_kernels else 0
         session = Session.create(name, tuple(programs.maps.values()), spare=spare)
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)

@@ -48,3 +48,10 @@ def test_case(case: dict, tmp_path: Path) -> None:
     for text in case.get("stderr_has", ()):
         assert text in done.stderr
     assert done.stdout.replace("done\n", "") == case["stdout"].lstrip("\n")
+
+
+def test_kernels_of_a_program_are_listed(capfd: pytest.CaptureFixture[str]) -> None:
+    file = app("registered")
+    words = (sys.executable, "-m", "bpftime_cli", "trace", "-l", f"cuda:{file}:*,cudalaunch:{file}:sc*")
+    subprocess.run(words, cwd=ROOT, check=True, timeout=LIMIT)
+    assert capfd.readouterr().out == "cuda:scale<3>\ncuda:vecadd\ncudalaunch:scale<3>\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attachers.cuda.driver import CudaProcess
 from attachers.cuda.plan import Plan
-from attachers.cuda.types import Device, Form, Image, Swapped, Weaver
+from attachers.cuda.types import Device, Image, Offer, Swapped, Weaver
 from attachers.target import Target
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.config import Config
@@ -53,11 +53,10 @@ def run(command: list[str], log: Path, swap: Callable[[bytes], Swapped], plan: P
     """Run a command to its end with its driver hooked."""
     seen = Hooked(log)
 
-    def noted(image: bytes, form: Form, device: Device) -> Swapped:
-        del form
-        seen.offered.append(image)
+    def noted(offer: Offer, device: Device) -> Swapped:
+        seen.offered.append(offer.image)
         seen.devices.append(device)
-        return swap(image)
+        return swap(offer.image)
 
     def make(target: Target, session: Session) -> CudaProcess:
         return CudaProcess(target, session, Weaver(noted, lambda _: plan, seen.images.append))
