@@ -35,6 +35,7 @@ SPACES = {
     "const": (Space.CONST,),
     "generic": (Space.GENERIC,),
 }
+CLOCK = "%globaltimer"
 THREADS = 1 << 16  # that maps with a value for each thread have room for
 
 
@@ -169,7 +170,8 @@ class CudaAttacher(Attacher):
             *(offset, secrets.randbits(64)),
         )
         homes = {one.index: self._home(one.name) for one in self.placed if one.where is Where.SESSION}
-        return Plan(self.placed, facts, homes)
+        clocked = any(CLOCK in link.probe.body.text for link in self.links.values())
+        return Plan(self.placed, facts, homes, clocked)
 
     def _home(self, name: str) -> int:
         """Return where in the region the first value of a map is."""

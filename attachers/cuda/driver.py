@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from attachers.cuda import loads
 from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
+from attachers.cuda.contexts import SCRATCH, Context, Scratch
 from attachers.cuda.entries import (
     CALLED,
     ENTRIES,
@@ -23,7 +24,7 @@ from attachers.cuda.entries import (
 from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, place, size_of
 from attachers.cuda.late import Late
 from attachers.cuda.launches import Launches
-from attachers.cuda.memory import MASK, SCRATCH, Context, DeviceMemory, Scratch
+from attachers.cuda.memory import MASK, DeviceMemory
 from attachers.cuda.service import Service
 from attachers.cuda.timing import Timing
 from attachers.cuda.types import Device, Image, Loaded, Offer, Swapped, Weaver

@@ -103,6 +103,8 @@ CALLED = {
     "function_module": ("cuFuncGetModule",),
     "attribute_of": ("cuFuncGetAttribute",),
     "set_attribute": ("cuFuncSetAttribute",),
+    "launch": ("cuLaunchKernel",),
+    "unload": ("cuModuleUnload",),
     "capturing": ("cuStreamIsCapturing",),
     "event": ("cuEventCreate",),
     "record": ("cuEventRecord",),

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from attachers.cuda import fatbin
 from attachers.cuda.calls import MUST, Call, Steps, give_memory, take_memory
 from attachers.cuda.choosing import best_ptx
-from attachers.cuda.memory import CONSTANT, DeviceMemory, Scratch
+from attachers.cuda.contexts import Scratch
+from attachers.cuda.memory import CONSTANT, DeviceMemory
 from attachers.cuda.ptx.reader import parse
 from attachers.cuda.swapping import kernels_of
 from attachers.cuda.types import Device, Offer, Swapped

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from attachers.cuda.calls import Call, Entered, Steps, take_memory
+from attachers.cuda.contexts import Scratch
 from attachers.cuda.entries import LAUNCH_ENDINGS, LAUNCHES
 from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, launch_image
-from attachers.cuda.memory import Scratch
 from attachers.cuda.names import any_matches
 from attachers.target import Target
 from runtime.agent import protocol

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attachers.cuda.calls import MAIN, Call, Entered, Steps, give_memory, take_memory
+from attachers.cuda.contexts import Scratch
 from attachers.cuda.entries import Act, Entry
 from attachers.cuda.hooks import driver_of, exported
 from attachers.cuda.incoming import is_ours, owner_of, read_file, read_image
-from attachers.cuda.memory import Scratch
 from attachers.cuda.types import Form, Loaded, Offer, Swapped
 
 if TYPE_CHECKING:

@@ -7,72 +7,22 @@ thread that has the context (`calls.py`); addresses of functions come from `driv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from attachers.cuda.calls import MUST, NOT_MADE, Call, Steps, give_memory, take_memory
-from attachers.cuda.plan import PAGE, Plan
+from attachers.cuda.clock import ROOM as CLOCK_ROOM
+from attachers.cuda.clock import calibrate
+from attachers.cuda.contexts import Context, Scratch
+from attachers.cuda.plan import PAGE, Plan, up
 from attachers.target import Target
 from runtime.errors import Problem
 from runtime.nvptx.maps import Where
 from runtime.shm.session import Session
-from runtime.symbols.maps import Memory
 
 CONSTANT = b"__bpftime_ctx\0"
 CONSTANT_BYTES = 256
-SCRATCH = 1 << 14
 NON_BLOCKING, RELAXED, PORTABLE_MAPPED = 1, 2, 3  # of streams, stream capture, host registration (cuda.h)
 MASK = (1 << 64) - 1
 NOTHING = Call(0, (39,))  # getpid(2)
-
-
-@dataclass(slots=True)
-class Context:
-    """One context of the process: `base` of our allocation on the device, `staging` in its own memory.
-
-    `copy` is what was read last, which outlives the context. `constants`: by module, where its constant is.
-    `shared`: offset of its part of the session's region, -1 for none; `mapped`: the device's address of that.
-    `own`: the device's address of the pages with maps of the session that devices use.
-    """
-
-    handle: int
-    device: int
-    stream: int = 0
-    base: int = 0
-    staging: int = 0
-    shared: int = -1
-    mapped: int = 0
-    own: int = 0
-    is_alive: bool = True
-    copy: bytes = b""
-    constants: dict[int, int] = field(default_factory=dict)
-
-
-class Scratch:
-    """Memory of the target for what calls point to, given out from its start."""
-
-    def __init__(self, memory: Memory, at: int) -> None:
-        self.memory, self.at, self._used = memory, at, 16  # what nobody looks at goes to the start
-
-    def put(self, data: bytes) -> int:
-        """Write bytes; returns their address."""
-        at = self.room(len(data))
-        self.memory.write(at, data)
-        return at
-
-    def room(self, size: int = 8) -> int:
-        """Return the address of so many bytes."""
-        at = self.at + self._used
-        self._used += (size + 15) & -16
-        assert self._used <= SCRATCH
-        return at
-
-    def u64(self, at: int) -> int:
-        """Return a word."""
-        return self.memory.u64(at)
-
-    def u32(self, at: int) -> int:
-        """Return half a word."""
-        return self.memory.u64(at) & 0xFFFFFFFF
 
 
 class DeviceMemory:
@@ -121,7 +71,7 @@ class DeviceMemory:
         done = yield [
             take_memory(size),
             self.call("stream", stream, NON_BLOCKING, flags=MUST),
-            self.call("take", base, size, flags=MUST),
+            self.call("take", base, up(size) + CLOCK_ROOM, flags=MUST),
         ]
         if done[0] < 0 or any(done[1:]):
             yield [give_memory(done[0], size)] if done[0] > 0 else []
@@ -129,6 +79,8 @@ class DeviceMemory:
         context.staging, context.stream, context.base = done[0], scratch.u64(stream), scratch.u64(base)
         yield from self._share(scratch, context)
         yield from self._show(scratch, context)
+        if plan.clocked:
+            yield from calibrate(self, context, scratch, context.base + up(size))
         content = plan.content()
         self.memory.write(context.staging, content)
         yield [
@@ -182,9 +134,7 @@ class DeviceMemory:
         [failed] = yield [self.call(of, at, size, module, name)]
         if failed:
             return
-        data = scratch.put(
-            self.plan.constant(context.base, context.mapped, context.own, enabled=self.enabled)
-        )
+        data = scratch.put(self.plan.constant(context, enabled=self.enabled))
         address = scratch.u64(at)
         context.constants[module] = address
         fill = [

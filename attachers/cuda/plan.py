@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from attachers.cuda.contexts import Context
 from runtime.maps.spec import MapSpec
 from runtime.nvptx.layout import DATA, RINGS, block_of
 from runtime.nvptx.maps import Facts, Placed, Where, context_bytes
@@ -20,11 +21,13 @@ class Plan:
     """The maps of a session on devices; `facts`: what their programs find beside them.
 
     `homes`: where in the region the values of the session's own maps begin that devices use, by index.
+    `clocked`: programs ask for the time.
     """
 
     placed: tuple[Placed, ...]
     facts: Facts
     homes: dict[int, int] = field(default_factory=dict)
+    clocked: bool = False
 
     @property
     def own(self) -> tuple[int, int]:
@@ -38,7 +41,7 @@ class Plan:
     @property
     def size(self) -> int:
         """Return the bytes of the allocation on the device."""
-        return sum(_up(one.size) for one in self.placed if one.where is Where.DEVICE)
+        return sum(up(one.size) for one in self.placed if one.where is Where.DEVICE)
 
     @property
     def rings(self) -> int:
@@ -56,7 +59,7 @@ class Plan:
         for one in self.placed:
             if one.where is Where.DEVICE:
                 found[one.index] = at
-                at += _up(one.size)
+                at += up(one.size)
         return found
 
     def hosts(self) -> dict[int, int]:
@@ -76,18 +79,15 @@ class Plan:
             out[at : at + len(initial)] = initial
         return bytes(out)
 
-    def constant(self, base: int, mapped: int, own: int, *, enabled: int) -> bytes:
-        """Return the context constant of modules in a context.
-
-        `mapped`, `own`: the device's addresses of the shared part, and of the pages with the session's maps.
-        Without them nothing runs that would need them.
-        """
-        starts = {index: base + at for index, at in self.devices().items()}
-        starts |= {index: mapped + at for index, at in self.hosts().items()}
-        starts |= {index: own + at - self.own[0] - DATA for index, at in self.homes.items()}
+    def constant(self, context: Context, *, enabled: int) -> bytes:
+        """Return the constant of modules in a context; nothing runs that needs memory which it lacks."""
+        starts = {index: context.base + at for index, at in self.devices().items()}
+        starts |= {index: context.mapped + at for index, at in self.hosts().items()}
+        starts |= {index: context.own + at - self.own[0] - DATA for index, at in self.homes.items()}
         addresses = [starts[one.index] for one in self.placed]
-        allowed = enabled if (mapped or not self.shared) and (own or not self.homes) else 0
-        return context_bytes(addresses, mapped, replace(self.facts, enabled=allowed))
+        is_whole = (context.mapped or not self.shared) and (context.own or not self.homes)
+        facts = replace(self.facts, enabled=enabled if is_whole else 0, clock_offset=context.clock)
+        return context_bytes(addresses, context.mapped, facts)
 
     def part(self, index: int, copy: bytes) -> bytes:
         """Return a map's part of a copy of the allocation."""
@@ -100,7 +100,8 @@ def small(spec: MapSpec) -> MapSpec:
     return replace(spec, max_entries=min(spec.max_entries, MOST_RING)) if spec.kind in RINGS else spec
 
 
-def _up(size: int) -> int:
+def up(size: int) -> int:
+    """Round bytes of device memory up."""
     return (size + ALIGN - 1) & -ALIGN
 
 

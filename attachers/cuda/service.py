@@ -11,7 +11,7 @@ import struct
 import time
 
 from attachers.cuda.calls import MUST, Call, Steps, read_results, take_memory, write_calls
-from attachers.cuda.memory import SCRATCH, Scratch
+from attachers.cuda.contexts import SCRATCH, Scratch
 from attachers.target import Target
 from runtime.agent import protocol
 from runtime.agent.protocol import CudaTurn

@@ -10,8 +10,9 @@ import struct
 from dataclasses import dataclass, field
 
 from attachers.cuda.calls import MAIN, MUST, Call, Entered, Steps
+from attachers.cuda.contexts import Scratch
 from attachers.cuda.launches import Launches
-from attachers.cuda.memory import DeviceMemory, Scratch
+from attachers.cuda.memory import DeviceMemory
 from attachers.cuda.names import any_matches
 from runtime.agent import protocol
 

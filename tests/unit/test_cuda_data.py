@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from attachers.cuda.contexts import Context
 from attachers.cuda.data import KernelData
 from attachers.cuda.plan import MOST_RING, Plan, small
 from runtime.errors import AttachProblem
@@ -58,7 +59,7 @@ def test_maps_lie_apart_and_the_constant_leads_to_them() -> None:
     assert ranges[-1][1] <= plan.size
     assert plan.hosts() == {2: plan.rings + -plan.rings % 4096}
     assert MOST_RING <= plan.rings < plan.shared
-    words = memoryview(plan.constant(0x1000000, 0x7000000, 0, enabled=5)).cast("Q")
+    words = memoryview(plan.constant(Context(1, 0, base=0x1000000, mapped=0x7000000), enabled=5)).cast("Q")
     assert words[0] == 5
     assert words[6] == 0x1000000 + plan.devices()[0]
     assert words[8] == 0x7000000 + plan.hosts()[2]
@@ -66,4 +67,4 @@ def test_maps_lie_apart_and_the_constant_leads_to_them() -> None:
 
 def test_without_shared_memory_nothing_runs_that_needs_it() -> None:
     plan = Plan(place([MapSpec(".events", 27, 0, 0, 4096)], 4, 32), Facts(4, 32))
-    assert memoryview(plan.constant(0x1000000, 0, 0, enabled=1)).cast("Q")[0] == 0
+    assert memoryview(plan.constant(Context(1, 0, base=0x1000000), enabled=1)).cast("Q")[0] == 0
