@@ -7,7 +7,7 @@ the thread may go on. Nothing waits here: while one thread is in the driver, oth
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from runtime.agent import protocol
@@ -112,10 +112,13 @@ class Entered:
 
 
 class Conversations:
-    """The conversations of one process that are under way, by their places at the desk."""
+    """The conversations of one process that are under way, by their places at the desk.
 
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
+    `waits`: whether the thread at a place waits still. Its frame is not written to once it has gone on.
+    """
+
+    def __init__(self, memory: Memory, waits: Callable[[int], bool]) -> None:
+        self.memory, self._waits = memory, waits
         self._open: dict[int, tuple[int, Steps, Sequence[Call]]] = {}
 
     def is_known(self, place: int, frame: int) -> bool:
@@ -136,6 +139,9 @@ class Conversations:
         try:
             calls = next(steps) if results is None else steps.send(results)
         except StopIteration:
+            return
+        if not self._waits(place):
+            steps.close()
             return
         write_calls(self.memory, frame, calls)
         self._open[place] = (frame, steps, calls)

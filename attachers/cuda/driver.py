@@ -32,6 +32,7 @@ from attachers.hooks import is_placed
 from attachers.inject.visit import Visitor
 from attachers.target import Target
 from runtime.agent import protocol
+from runtime.agent.protocol import KnockState
 from runtime.jit.image import Image as RunImage
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
@@ -57,10 +58,11 @@ class CudaProcess:
         self.timing = Timing(self.launches)
         self.refused: dict[str, str] = {}
         self.loaded: dict[int, Loaded] = {}
-        self._talks = Conversations(target.memory)
+        self._talks = Conversations(target.memory, self._waits)
         self._scratches: list[int] = []
         self._is_swept = False
         self.enabled = MASK
+        self.missed = 0  # calls of the driver that could not wait for us
 
     # --- hooks ---
 
@@ -147,6 +149,11 @@ class CudaProcess:
 
     # --- knocks ---
 
+    def _waits(self, place: int) -> bool:
+        """Return whether a thread waits at the desk: one that we have seen, and have not answered."""
+        at = protocol.REGION_DESK + place * protocol.KNOCK.size
+        return protocol.KNOCK.get(self.session.region.buffer, "state", at) == KnockState.SEEN
+
     def serve(self, knock: Knock, tid: int) -> None:
         """Take a conversation one step on; afterwards the thread is to be answered.
 
@@ -155,6 +162,9 @@ class CudaProcess:
         """
         if self._talks.is_known(knock.place, knock.argument):
             self._talks.go_on(knock.place)
+            return
+        if not self._waits(knock.place):  # it came while we were busy, and has gone on
+            self.missed += 1
             return
         entered = Entered.read(self.target.memory, knock.argument)
         if entered is not None:
@@ -218,9 +228,8 @@ class CudaProcess:
         self._hook_more(list(found.values()), tid)
 
     def _hook_more(self, wanted: list[Wanted], tid: int) -> None:
-        module = driver_of(self.target)
-        known = {module.bias + s.value for s in exported(module).values()} if module else set()
-        fresh = [w for w in wanted if w.address not in known]
+        owner = self.session.region.id
+        fresh = [w for w in wanted if not is_placed(self.target, owner, w.address, max(w.size, 1))]
         if not fresh:
             return
         before = self.target.channel

@@ -77,7 +77,7 @@ class Service:
         return Scratch(self._target.memory, self._at + protocol.CUDA_SERVICE.size)
 
     def _make(self, calls: object) -> bool:
-        if not self.runs or not isinstance(calls, list | tuple):
+        if not self.runs or not isinstance(calls, list | tuple) or self._is_busy():
             return False
         try:
             write_calls(self._target.memory, self._at + FRAME, calls)
@@ -85,6 +85,10 @@ class Service:
             return False
         self._turn(CudaTurn.CALL)
         return self._wait_for(CudaTurn.DONE, CudaTurn.ENDED) == CudaTurn.DONE
+
+    def _is_busy(self) -> bool:
+        """Return whether the thread is still making calls that took longer than we wait."""
+        return self._now() == CudaTurn.CALL
 
     def stop(self) -> None:
         """End the thread; behind this it touches nothing of the session."""
@@ -96,13 +100,16 @@ class Service:
     def _wait_for(self, *turns: CudaTurn) -> int:
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
-            now = int.from_bytes(self._session.region.buffer[self._word : self._word + 4], "little")
+            now = self._now()
             if now in turns:
                 return now
             if not self._target.is_alive:
                 break
             time.sleep(NAP)
         return -1
+
+    def _now(self) -> int:
+        return int.from_bytes(self._session.region.buffer[self._word : self._word + 4], "little")
 
     def _turn(self, turn: CudaTurn) -> None:
         buffer = self._session.region.buffer

@@ -202,6 +202,12 @@ class KernelProbes:
         """Tell of probes that no kernel had, and of what was lost."""
         for problem in self._missing():
             self.console.warn([problem])
+        missed = sum(own.process.missed for own in self._attachers.values())
+        if missed:
+            text = (
+                f"{missed} calls of the CUDA driver did not wait for us: kernels may run without probes"
+            )
+            self.console.warn([Problem(text)])
         lost = sum(own.lost() for own in self._attachers.values())
         if lost:
             self.console.warn([f"Total lost event count of kernels: {lost}"])
