@@ -23,10 +23,10 @@ from runtime.agent.protocol import SiteKind
 from runtime.errors import AttachProblem
 from runtime.jit.disasm import registers
 
-# clone, fork, vfork, clone3: two come back from these. rt_sigreturn: it looks at the stack.
-# mov [rsp+8], r11: before the one call of a C library that can be cancelled; a handler looks whether the thread is there.
+# mov [rsp+8], r11: before a C library's one call that can be cancelled; a handler looks where the thread is.
 CANCELLABLE = bytes.fromhex("4c895c2408")
 _MOVES = re.compile(r"(add|sub) rsp, (0x[0-9a-f]+|\d+)")
+# clone, fork, vfork, clone3: two come back from these. rt_sigreturn: it looks at the stack.
 NOT_MOVED = frozenset((56, 57, 58, 435, 15))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import samerun
 from tests.e2e.callcycles import cycle
 from tests.e2e.transparent import commands, difference, of_ours, of_strace
 from tests.tools.compile_bpf import TARGETS, compile_bpf, has_clang
@@ -117,6 +118,15 @@ def test_nothing_of_the_kernel_alone_is_attached() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.skipif(not samerun.is_possible(), reason="needs root and perf")
+@pytest.mark.parametrize("name", ["sh", "python3"])
+def test_the_calls_are_those_that_the_kernel_sees_in_the_same_run(name: str) -> None:
+    (command,) = dict(commands([name])).values()
+    count, wrong, missing = samerun.compare(command)
+    assert count > 100
+    assert (wrong, samerun.strange(missing)) == ([], {})
+
+
 @pytest.mark.parametrize("name", ["cat", "ls", "sh", "static"])
 def test_the_calls_are_those_that_strace_sees_in_their_order(name: str) -> None:
     found = list(commands([name]))

@@ -2,7 +2,8 @@
 
     python -m tests.e2e.transparent [NAME …]
 
-Each must print the same and end alike. Where strace is there, each thread of ours must be a subsequence of one
+Each must print the same and end alike. With --order, as root and with perf: each thread's calls are the kernel's of
+the same run, see samerun.py. Else, where strace is there, each thread of ours must be a subsequence of one
 that strace saw (greedily), and what is missing must be of a known kind: the loader's start, calls that never
 return, returns from signal handlers, and what a vfork child does, which bears its parent's number here.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.syscalls.table import name_of
+from tests.e2e import samerun
 from tests.tools.target import SOURCES
 from tests.tools.tracing import BPFTIME, environment
 
@@ -191,11 +193,23 @@ def _missing(calls: list[Call], other: list[Call]) -> list[Call] | None:
     return [other[at] for at in sorted(lost) if at > START]
 
 
+def _order(command: tuple[str, ...]) -> str:
+    if samerun.is_possible():
+        count, odd, missing = samerun.compare(command)
+        strange = samerun.strange(missing)
+        return f", {count} calls, {len(odd)} threads differ from the kernel's {odd[:2]}, missing {strange or 'none'}"
+    theirs, ours = of_strace(command), of_ours(command)
+    odd = [d for d in (difference(thread, theirs) for thread in ours) if d]
+    return f", {sum(map(len, ours))} calls of {len(ours)} threads, {len(odd)} differ from strace's {odd[:2]}"
+
+
 def main() -> int:
     """Run all and report; 0 where nothing differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--order", action="store_true", help="compare the order of calls with strace's")
+    parser.add_argument(
+        "--order", action="store_true", help="compare the calls with the kernel's, or strace's"
+    )
     wanted = parser.parse_args()
     wrong = 0
     for name, command in commands(wanted.names):
@@ -204,9 +218,7 @@ def main() -> int:
         good = (out, status) == bare
         text = "ok" if good else f"differs: {bare[1]} {bare[0][-80:]!r}, traced {status} {out[-80:]!r}"
         if wanted.order and good:
-            theirs, ours = of_strace(command), of_ours(command)
-            odd = [d for d in (difference(thread, theirs) for thread in ours) if d]
-            text += f", {sum(map(len, ours))} calls of {len(ours)} threads, {len(odd)} differ from strace's {odd[:2]}"
+            text += _order(command)
         print(f"{name:10} {text} {err.strip()[:200]}", flush=True)
         wrong += not good
     return int(wrong > 0)
