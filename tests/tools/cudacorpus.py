@@ -37,6 +37,7 @@ _LAUNCHES = {
     ("lanes", "_Z7warpsumPKiPi"): ((2, 1, 1), (64, 1, 1), 0, "ii", b""),
     ("lanes", "_Z5votesPKiPj"): ((1, 1, 1), (32, 1, 1), 0, "ii", b""),
     ("lanes", "_Z6groupsPKiPi"): ((1, 1, 1), (64, 1, 1), 0, "ii", b""),
+    ("lanes", "_Z8gridwidePiS_"): ((3, 1, 1), (32, 1, 1), 0, "zi", b""),
     ("lanes", "_Z6halvesP6__halfP7__half2PyPdPs"): ((1, 1, 1), (32, 1, 1), 0, "zziii", b""),
     ("ampere", "_Z6stagedPK6float4Pf"): ((1, 1, 1), (64, 1, 1), 0, "ff", b""),
     ("ampere", "_Z5reduxPKjPj"): ((1, 1, 1), (32, 1, 1), 0, "ii", b""),

@@ -55,7 +55,9 @@ def test_woven_kernels_do_the_same_and_are_seen(name, kernel):
     indirect = kernel == "_Z8pointersPi" and name.endswith(
         "-G"
     )  # what is called through pointers is not watched
-    if not indirect:
+    if (
+        not indirect and "gridwide" not in kernel
+    ):  # how often that asks whether others are there depends on speed
         accesses = machine.accesses
         assert words[2] == accesses.total()
         assert words[3] == sum(size * count for (_, size), count in accesses.items())

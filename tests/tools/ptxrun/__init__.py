@@ -7,8 +7,9 @@
 
 Written from the PTX ISA document. A warp's running threads are always those at the smallest place, so that paths
 that part meet again as soon as they can; barriers hold a block's threads; the blocks of a grid run one after
-another. Registers hold bits. Everything is checked: an access outside of what was added, one that is not
-aligned, an instruction that is not known and a wait without end are errors that name the instruction.
+another, in turns where they wait for each other. Registers hold bits. Everything is checked: an access outside of
+what was added, one that is not aligned, an instruction that is not known and a wait without end are errors that
+name the instruction.
 """
 
 from tests.tools.ptxrun.machine import Loaded, Machine

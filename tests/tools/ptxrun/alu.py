@@ -185,9 +185,9 @@ def maker(expression, arity):
         "def make(t, s, env):\n"
         " M, H, W, S, X, S32, S24, F, P, signed_type, mode, clamp, left, signed_a, signed_b, kind, imm = env\n"
         " def run(R, L, warp):\n"
-        f"  D_ = R[t]{fetch}\n"
+        f"  T_ = R[t]{fetch}\n"
         "  for l in L:\n"
-        f"   D_[l] = {code}\n"
+        f"   T_[l] = {code}\n"
         " return run\n"
     )
     space = {**vars(n), "brev": brev, "bfind": bfind, "bfe": bfe, "bfi": bfi, "lop3": lop3, "prmt": prmt}

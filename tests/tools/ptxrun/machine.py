@@ -16,6 +16,7 @@ from tests.tools.ptxrun.warpops import FULL
 
 AXES = "xyz"
 SMS = 4
+TURN = 20_000  # steps of a warp before others have their turn
 
 
 class Machine:
@@ -197,10 +198,14 @@ class _Launch:
         self.grid, self.block = grid, block
         self.params = bytearray(params).ljust(4096, b"\0")
         self.shared_bytes, self.smid = shared_bytes, smid
+        self.workspace, _ = self.machine.memory.allocate(64)
 
     def run(self):
-        for index in range(self.grid[0] * self.grid[1] * self.grid[2]):
-            _Block(self, index).run()
+        """Run one block after another; those that wait for others take turns with them."""
+        blocks = (_Block(self, index) for index in range(self.grid[0] * self.grid[1] * self.grid[2]))
+        active = [block for block in blocks if not block.run(TURN)]
+        while active:
+            active = [block for block in active if not block.run(TURN)]
 
 
 class _Block:
@@ -215,17 +220,18 @@ class _Block:
         self.live = threads = x * y * z
         self.warps = [Warp(self, w, range(min(32, threads - 32 * w))) for w in range(-(-threads // 32))]
 
-    def run(self):
-        waiting = True
-        while waiting:
+    def run(self, turn):
+        """Run for some steps of each warp; returns whether the block has ended."""
+        while True:
             for warp in self.warps:
-                warp.run()
+                warp.run(turn)
             waiting = [(warp, entry) for warp in self.warps for entry in warp.waiting]
-            if waiting:
-                self._release(waiting)
+            is_busy = any(warp.groups or warp.parked for warp in self.warps)
+            if not waiting or not self._release(waiting, is_busy=is_busy):
+                return not is_busy
 
-    def _release(self, waiting):
-        """Let those go on whose barrier all have reached."""
+    def _release(self, waiting, *, is_busy):
+        """Let those go on whose barrier all have reached; returns whether there are such."""
         done = False
         for number in {entry[0] for _, entry in waiting}:
             here = [(warp, entry) for warp, entry in waiting if entry[0] == number]
@@ -239,10 +245,11 @@ class _Block:
                 if entry[4]:
                     self._reduce([e[4] for _, e in here], entry)
                 warp.add(entry[3], [entry[2]])
-        if not done:
+        if not done and not is_busy:
             raise Fault(
                 f"{self.launch.code.name}: {len(waiting)} of {self.live} threads wait at a barrier for ever"
             )
+        return done
 
     def _reduce(self, truths, entry):
         column, how, _ = entry[4]
@@ -283,7 +290,8 @@ class _Block:
             "%total_smem_size": launch.shared_bytes + launch.loaded.shared_bytes,
         }.get(name)
         if value is None and name.startswith("%envreg"):
-            value = 0
+            # The driver tells cooperative kernels of their workspace by 1 (high) and 2 (low).
+            value = {"1": launch.workspace >> 32, "2": launch.workspace & FULL}.get(name[7:], 0)
         if value is None:
             raise Fault(f"unknown register {name}")
         return [value] * 32

@@ -92,9 +92,10 @@ class Warp:
 
     # --- running
 
-    def run(self):
-        """Run until all lanes have ended or wait at a barrier."""
-        while self.groups or self.parked:
+    def run(self, turn):
+        """Run until all lanes have ended or wait at a barrier, or `turn` steps are over."""
+        stop = self.machine.ticks + turn
+        while (self.groups or self.parked) and self.machine.ticks < stop:
             if not self.groups:
                 self._unpark()
             place = min(self.groups)
