@@ -82,7 +82,7 @@ def _rows(index: int, entry: fatbin.Entry) -> Iterator[Row]:
 
 def _sites(module: Module, kernel: Function) -> int:
     steps = walk(reader.body_of(module, kernel), outermost(kernel))
-    return sum(isinstance(item, Instruction) and memory.access_of(item) is not None for item, _, _ in steps)
+    return sum(len(memory.accesses_of(item)) for item, _, _ in steps if isinstance(item, Instruction))
 
 
 def _joined(old: Row | None, new: Row) -> Row:

@@ -21,7 +21,7 @@ OPS = {"ld": Op.LOAD, "ldu": Op.LOAD, "st": Op.STORE, "atom": Op.ATOMIC, "red": 
 SPACES = {"global": Space.GLOBAL, "shared": Space.SHARED, "local": Space.LOCAL, "const": Space.CONST}
 # Accesses whose address no single register holds, or that happen later than the instruction.
 UNCOVERED = re.compile(
-    r"(cp\.(?:reduce\.)?async(?:\.bulk)?(?!\S*\.(?:commit|wait|mbarrier)\w*)|ldmatrix|stmatrix|wmma\.load|wmma\.store|wgmma\.mma_async|tex|tld4"
+    r"(cp\.(?:reduce\.)?async\.bulk(?!\S*\.(?:commit|wait)_)|ldmatrix|stmatrix|wmma\.load|wmma\.store|wgmma\.mma_async|tex|tld4"
     r"|su(?:ld|st|red)|tcgen05\.\w+|(?:st|red)\.async|st\.bulk|multimem\.\w+)\b"
 )
 _ADDRESS = re.compile(rf"\[\s*(?:({NAME})|([^\]+-][^\]+]*?))\s*(?:([+-])\s*([^\]]+?))?\s*\](?:\.\w+)?\Z")
@@ -53,8 +53,33 @@ def uncovered(instruction: Instruction) -> str:
     return found[1] if found else ""
 
 
-def access_of(instruction: Instruction) -> Access | None:
-    """Take a memory instruction apart; None for all others, those that access parameters included."""
+def accesses_of(instruction: Instruction) -> tuple[Access, ...]:
+    """Take a memory instruction apart; nothing for all others, those that access parameters included.
+
+    A copy that goes on by itself (`cp.async` of 4 to 16 bytes) is a load and a store, without their data.
+    """
+    if instruction.opcode.startswith(("cp.async.ca.", "cp.async.cg.")):
+        return _copy(instruction)
+    found = _access(instruction)
+    return (found,) if found else ()
+
+
+def _copy(instruction: Instruction) -> tuple[Access, ...]:
+    to, origin, size, *_ = (*split(instruction.operands), "", "", "")
+    if not (_usable(to) and _usable(origin) and size.isdigit()):
+        return ()
+    count = int(size)
+    return (
+        Access(Op.LOAD, Space.GLOBAL, count, count, origin, (), ()),
+        Access(Op.STORE, Space.SHARED, count, count, to, (), ()),
+    )
+
+
+def _usable(operand: str) -> bool:
+    return len(operand) <= LONGEST and bool(_ADDRESS.match(operand))
+
+
+def _access(instruction: Instruction) -> Access | None:
     name, *rest = instruction.opcode.split(".")
     op = OPS.get(name)
     if op is None or uncovered(instruction):
@@ -67,7 +92,7 @@ def access_of(instruction: Instruction) -> Access | None:
     lanes = next((VECTORS[word] for word in modifiers if word in VECTORS), 1)
     operands = split(instruction.operands)
     at = next((index for index, operand in enumerate(operands) if operand.startswith("[")), -1)
-    if at < 0 or len(operands[at]) > LONGEST or not _ADDRESS.match(operands[at]):
+    if at < 0 or not _usable(operands[at]):
         return None
     behind = operands[at + 1 :]
     value = behind[1:2] if "cas" in modifiers else behind[:1]

@@ -134,9 +134,13 @@ class Wearer:
         missed = memory.uncovered(item)
         if missed:
             self.tally.miss(missed)
-        access = memory.access_of(item)
-        if access is None:
-            return
+        for access in memory.accesses_of(item):
+            self._watch(item, access, (scope, line), edits)
+
+    def _watch(
+        self, item: Instruction, access: memory.Access, place: tuple[Scope, int], edits: Edits
+    ) -> None:
+        scope, line = place
         probes = [p for p in self.at(Place.MEMORY) if access.op in p.ops and access.space in p.spaces]
         if not probes:
             return
@@ -151,7 +155,8 @@ class Wearer:
         skip = f"@{'' if item.negated else '!'}{item.guard} bra {end};\n" if item.guard else ""
         pasted = "\n".join(self.paster.probe(p, self._setter(access, site)) for p in probes)
         lead = f"{{ {outside} .reg .b16 %bth; .reg .b32 %btw; .reg .b64 %btx;\n{address} {before}\n"
-        edits.insert(item.start, lead, "memory probe")
+        # A copy changes no register: all of its two blocks goes behind it.
+        edits.insert(item.end if item.opcode.startswith("cp.") else item.start, lead, "memory probe")
         edits.insert(item.end, f"\n{skip}{behind}\n{pasted}\n{end}:\n}}", "memory probe")
 
     def _site(self, access: memory.Access, item: Instruction, line: int) -> Site:

@@ -144,14 +144,14 @@ class _Weaver:
         for item, _, _ in walk(body_of(self.module, function), outermost(function)):
             if not isinstance(item, Instruction):
                 continue
-            access = memory.access_of(item)
+            accesses = memory.accesses_of(item)
             is_end = item.opcode.partition(".")[0] in ends
             for probe in probes:
-                hit = is_end if probe.place is Place.RETURN else False
-                if probe.place is Place.MEMORY and access:
-                    hit = access.op in probe.ops and access.space in probe.spaces
-                if hit:
-                    count[probe.number] = count.get(probe.number, 0) + 1
+                hits = int(is_end and probe.place is Place.RETURN)
+                if probe.place is Place.MEMORY:
+                    hits = sum(a.op in probe.ops and a.space in probe.spaces for a in accesses)
+                if hits:
+                    count[probe.number] = count.get(probe.number, 0) + hits
         return count
 
     def _called(

@@ -32,7 +32,7 @@ class Step:
     negated: bool
     instruction: object
     extra: object = None
-    access: tuple = ()  # name and bytes of a memory instruction
+    access: tuple = ()  # (name, bytes) of what a memory instruction does
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Builder:
                 kind, run, extra = make(self, item)
             except (Fault, KeyError, ValueError, IndexError, TypeError) as error:
                 kind, run, extra = "fault", None, f"{type(error).__name__} {error}"
-            self.code.steps.append(Step(kind, run, guard, item.negated, item, extra, access_of(item)))
+            self.code.steps.append(Step(kind, run, guard, item.negated, item, extra, accesses_of(item)))
         self.code.steps.append(Step("ret", None, -1, False, None))
         return self.code
 
@@ -246,15 +246,18 @@ class Builder:
         return self.label_of[name]
 
 
-def access_of(item):
-    """Give name and bytes of an instruction that accesses memory other than parameters."""
+def accesses_of(item):
+    """Give names and bytes of what an instruction does to memory other than parameters."""
     name, *modifiers = item.opcode.split(".")
+    if name == "cp" and modifiers[1:2] in (["ca"], ["cg"]):
+        size = int(split(item.operands)[2])
+        return ("ld", size), ("st", size)
     if name not in ("ld", "ldu", "st", "atom", "red") or {"param", "param::entry", "param::func"} & set(
         modifiers
     ):
         return ()
     lanes = next((int(m[1:]) for m in modifiers if m in ("v2", "v4", "v8")), 1)
-    return name, lanes * next(SIZES[m] for m in reversed(modifiers) if m in SIZES)
+    return ((name, lanes * next(SIZES[m] for m in reversed(modifiers) if m in SIZES)),)
 
 
 def integer(text):

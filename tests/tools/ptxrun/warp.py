@@ -136,8 +136,8 @@ class Warp:
             machine.executed += len(on)
             if step.kind == "run":
                 if on:
-                    if step.access:
-                        machine.accesses[step.access] += len(on)
+                    for access in step.access:
+                        machine.accesses[access] += len(on)
                     try:
                         step.run(registers, on, self)
                     except Fault as fault:
