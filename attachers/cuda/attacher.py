@@ -98,7 +98,8 @@ class CudaAttacher(Attacher):
         self.placed: tuple[Placed, ...] = ()
         self.seen: set[str] = set()
         self._rings: dict[tuple[int, int], DeviceRing] = {}
-        weaver = Weaver(self._swap, self._plan, listener.on_image, self._is_wanted, listener.on_refused)
+        told = listener.on_image, self._is_wanted, listener.on_refused
+        weaver = Weaver(self._swap, self._plan, *told, self._asks_owner)
         self.process = CudaProcess(target, session, weaver)
         self.process.enabled = 0
 
@@ -177,6 +178,9 @@ class CudaAttacher(Attacher):
         """Return where in the region the first value of a map is."""
         own = self.session.maps[name]
         return own.offset + own.layout.data
+
+    def _asks_owner(self) -> bool:
+        return any(link.data.module for link in self.links.values())
 
     def _is_wanted(self, kernel: str) -> bool:
         return any(any_matches(link.data.names, kernel) for link in self.links.values())

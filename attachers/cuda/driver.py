@@ -62,6 +62,7 @@ class CudaProcess:
         self._scratches: list[int] = []
         self._is_swept = False
         self.enabled = MASK
+        self.start_result = 0  # of cuInit
         self.missed = 0  # calls of the driver that could not wait for us
 
     # --- hooks ---
@@ -198,6 +199,7 @@ class CudaProcess:
 
     def _start(self, entered: Entered, scratch: Scratch, tid: int) -> Steps:
         [failed] = yield [Call(entered.function, entered.all_arguments(1), MAIN)]
+        self.start_result = failed
         if not failed and not self._is_swept:
             self._is_swept = True
             yield from self._sweep(scratch, tid)

@@ -22,7 +22,7 @@ NUL = b"\0"
 def from_memory(process: CudaProcess, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
     """Let a load of an image in memory take another one."""
     address = entered.arguments[entry.image]
-    image, owner = read_image(process.target.memory, address), owner_of(process.target.pid, address)
+    image, owner = read_image(process.target.memory, address), _owner(process, address)
     yield from _load(process, (entry, entered), scratch, Offer(image, _form(entry), owner))
 
 
@@ -31,6 +31,10 @@ def from_file(process: CudaProcess, entry: Entry, entered: Entered, scratch: Scr
     path = process.text(entered.arguments[entry.image])
     image = read_file(process.target.pid, path)
     yield from _load(process, (entry, entered), scratch, Offer(image + NUL, owner=path))
+
+
+def _owner(process: CudaProcess, address: int) -> str:
+    return owner_of(process.target.pid, address) if process.weaver.asks_owner() else ""
 
 
 def _form(entry: Entry) -> Form:
@@ -74,7 +78,7 @@ def linked(process: CudaProcess, entry: Entry, entered: Entered, scratch: Scratc
         owner = process.text(arguments[2])
         offer = Offer(read_file(process.target.pid, owner) + NUL, Form.TEXT, owner)
     else:
-        owner = owner_of(process.target.pid, arguments[2])
+        owner = _owner(process, arguments[2])
         offer = Offer(memory.read(arguments[2], arguments[3]), Form.TEXT, owner)
     swapped = process.weaver.swap(offer, process.device)
     new = swapped.image

@@ -15,6 +15,7 @@ from attachers.cuda.names import near as near_names
 from attachers.cuda.plan import CONTEXTS, MOST_RING, small
 from attachers.cuda.types import Image
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.cudacheck import STATUS
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
@@ -204,9 +205,7 @@ class KernelProbes:
             self.console.warn([problem])
         missed = sum(own.process.missed for own in self._attachers.values())
         if missed:
-            text = (
-                f"{missed} calls of the CUDA driver did not wait for us: kernels may run without probes"
-            )
+            text = f"{missed} calls of the CUDA driver did not wait for us: kernels may run without probes"
             self.console.warn([Problem(text)])
         lost = sum(own.lost() for own in self._attachers.values())
         if lost:
@@ -232,16 +231,30 @@ class KernelProbes:
             if not any(any_matches(probe.parts, name) for name in launched)
         ]
 
+    def _why_none(self) -> str:
+        """Say why no kernel was seen at all."""
+        processes = [own.process for own in self._attachers.values()]
+        if not any(process.functions for process in processes):
+            return "the program has not loaded the CUDA driver, libcuda.so.1"
+        results = [process.start_result for process in processes if process.start_result]
+        if results:
+            reason = STATUS.get(results[0], f"CUDA error {results[0]}")
+            return f"the CUDA driver did not start: {reason}; bpftime doctor tells more"
+        return "the program has loaded no kernels that can be probed"
+
     def _unmatched(self, probe: ScriptProbe, links: list[CudaLink], seen: set[str]) -> Problem:
         near = [name for own in self._attachers.values() for link in links[:1] for name in own.near(link)]
         pattern = probe.parts[-1] if probe.provider != "cudamem" else probe.parts[0]
         near = near or near_names(pattern, seen)
+        if any(any_matches((pattern,), name) for name in seen):
+            hint = next(iter(self._unwoven), "-v tells more")
+            return AttachProblem(f"'{pattern}' ran without probes", errno=95, hint=hint, span=probe.span)
         if near:
             hint = f"did you mean {_some(near)}?"
         elif seen:
             hint = f"{len(seen)} kernels were seen: {_some(sorted(seen))}"
         else:
-            hint = "the program has loaded no kernels that can be probed"
+            hint = self._why_none()
         return AttachProblem(f"no kernel matches '{pattern}'", errno=2, hint=hint, span=probe.span)
 
     # --- what devices have written ---
