@@ -39,6 +39,7 @@ LOADER = frozenset(
     "read openat pread64 set_tid_address set_robust_list rseq prlimit64 brk getrandom fstat".split()
 )
 RESTARTED, INTERRUPTED = 219, -4  # restart_syscall; EINTR
+FAR = 12  # calls, within which the next that is alike is the one that is meant
 NEAR = 4  # calls of the agent may stand between
 UNSEEN = frozenset(("rt_sigreturn", "restart_syscall", "execve", "exit", "exit_group"))
 
@@ -147,17 +148,19 @@ def _missing(calls: list[Call], theirs: list[Call]) -> list[Call] | None:
     at, first = 0, -1
     skipped: list[int] = []
     for call in calls:
-        before = next((i for i in skipped if theirs[i] == call and _is_interrupted(theirs, i, at)), -1)
+        found = next((i for i in range(at, len(theirs)) if theirs[i] == call), -1)
+        before = -1
+        if not at <= found < at + FAR:
+            before = next((i for i in skipped if theirs[i] == call and _is_interrupted(theirs, i, at)), -1)
         if before >= 0:
             skipped.remove(before)
             continue
-        found = next((i for i in range(at, len(theirs)) if theirs[i] == call), -1)
         if found < 0:
             return None
         first = found if first < 0 else first
         skipped += range(at, found)
         at = found + 1
-    starts = {n for i, one in enumerate(theirs) if one == EXECUTED for n in range(i, i + START)}
+    starts = {n for i, one in enumerate(theirs) if one == EXECUTED or not i for n in range(i, i + START)}
     lost = [i for i in skipped if i > first and theirs[i][0] != RETURNED]
     return [theirs[i] for i in lost if i not in starts or name_of(theirs[i][0]) not in LOADER]
 
