@@ -233,6 +233,14 @@ _bpftime_choose() {
         _bpftime_value "" "$3"
         return
         ;;
+    load:--cuda-assembler)
+        _bpftime_words "ptrace frida preload" "$3"
+        return
+        ;;
+    load:--cuda-dump)
+        _bpftime_value "dir" "$3"
+        return
+        ;;
     attach:-p | attach:--pid)
         _bpftime_value "pid" "$3"
         return
@@ -366,7 +374,7 @@ _bpftime_choose() {
         case $1 in
         trace) _bpftime_words "-e -p --pid -c -o -f --format -B -q --quiet --no-warnings -k -v --verbose -d --mode --emit-llvm --fmt --test --bench --dry-run --unsafe --inject --backend --duration --max-events -i --interval --clear --exit-code --fail-on --ready-fd --session --cuda-assembler --cuda-dump --color --allow-return-swap --calls --syscalls --summary --name --probe-filter --set --info --help-script --follow --no-follow --pending --no-pending --wait-dlopen -I --include -l --list --debuginfo -h --help" "$3" ;;
         strace) _bpftime_words "-p --pid -e -c -C -f --no-follow -T --no-durations -r -t --time -y -s -z -Z --slow --sort --syscalls -o --json -q --quiet --color -h --help" "$3" ;;
-        load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow -h --help" "$3" ;;
+        load) _bpftime_words "--session --session-size --set -p --pid -c --detached --event -f --format -q --quiet --no-warnings -v --verbose --inject --backend --duration --exit-code --color --name --follow --no-follow --cuda-assembler --cuda-dump -h --help" "$3" ;;
         attach) _bpftime_words "-p --pid --type --cookie --session -f --format -q --quiet -h --help" "$3" ;;
         detach) _bpftime_words "-p --pid --stale --all --unload --session -q --quiet -h --help" "$3" ;;
         list) _bpftime_words "-p --pid --links --processes --session -v --verbose -f --format -h --help" "$3" ;;

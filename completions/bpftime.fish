@@ -99,6 +99,8 @@ complete -c bpftime -n '__fish_seen_subcommand_from load' -l exit-code -d 'End w
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l color -x -a 'auto always never' -d 'auto, always or never.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l name -x -d 'All own processes of this name; with --follow those that start later too.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -l follow -l no-follow -d 'Also what the target forks and becomes. [default: for a launched one]'
+complete -c bpftime -n '__fish_seen_subcommand_from load' -l cuda-assembler -x -a 'ptrace frida preload' -d 'Who assembles woven kernels: ptxas, nvjitlink, driver, or auto, the first that can.'
+complete -c bpftime -n '__fish_seen_subcommand_from load' -l cuda-dump -x -a '(__fish_complete_directories)' -d 'Keep the images of kernels, and what they become, in DIR.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -s h -l help -d 'Show the help and exit.'
 complete -c bpftime -n '__fish_seen_subcommand_from load' -F
 complete -c bpftime -n __fish_use_subcommand -a attach -d 'Attach one program to running processes, print the links\' ids, and return'

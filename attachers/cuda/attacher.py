@@ -207,18 +207,19 @@ class CudaAttacher(Attacher):
         copies = [copy for index in rings for copy in self.copies(index)]
         return sum(int.from_bytes(copy[LOST : LOST + 8], "little") for copy in copies)
 
-    def payloads(self) -> list[bytes]:
-        """Take the records of all rings."""
+    def records(self) -> list[tuple[str, bytes]]:
+        """Take the records of all rings, each with its ring's name."""
         memory = self.process.memory
         if memory is None:
             return []
-        found: list[bytes] = []
+        found: list[tuple[str, bytes]] = []
         for context in memory.contexts:
             for index, ring in memory.rings_of(context).items():
                 key = (id(context), index)
                 if key not in self._rings:
                     self._rings[key] = DeviceRing(ring)
-                found += self._rings[key].payloads()
+                name = self.placed[index].name
+                found += [(name, payload) for payload in self._rings[key].payloads()]
         return found
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bpftime_cli.app import COMMAND_KEY, SETTINGS, CommandWithTarget
+from bpftime_cli.commands.tracewords import Assembler, CudaDump
 from bpftime_cli.commands.words import (
     Backend,
     Colour,
@@ -83,6 +84,8 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     colour: Colour = "auto",
     name: Name = "",
     follow: Follow = None,
+    assembler: Assembler = "auto",
+    cuda_dump: CudaDump = "",
 ) -> int:
     """Load an eBPF object."""
     from bpftime_cli.commands.trace import _check_targets, _command
@@ -93,7 +96,7 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     from bpftime_cli.pipeline.processes import parse_pids
     from bpftime_cli.pipeline.sessions import session_name
 
-    check_choices(form=form, inject=inject, backend=backend, colour=colour)
+    check_choices(form=form, inject=inject, backend=backend, colour=colour, assembler=assembler)
     _check_lasting(backend, detached=detached)
     launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
     pids = parse_pids(tuple(pid or ()))
@@ -111,6 +114,8 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
         duration=parse_duration(duration, "--duration"),
         exit_code=exit_code,
         colour=colour,
+        assembler=assembler,
+        cuda_dump=cuda_dump,
     )
     request = LoadRequest(
         object_file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from attachers.cuda.attacher import CudaAttacher, CudaLink, Listener
 from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
@@ -16,6 +16,7 @@ from attachers.cuda.plan import CONTEXTS, MOST_RING, small
 from attachers.cuda.types import Image
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.cudacheck import STATUS
+from bpftime_cli.pipeline.kernelobjects import ObjectKernels
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
@@ -27,7 +28,6 @@ from runtime.nvptx.compile import Device, bodies, shared_maps
 from runtime.nvptx.maps import Mirror, Where, dropped, fold
 from runtime.shm.desk import Knock
 from runtime.shm.session import Session
-from runtime.types import DEVICE_KINDS
 
 PROVIDERS = {"cuda": KERNEL, "cudaret": KERNEL_RETURN, "cudamem": KERNEL}
 LAUNCH, DONE, LOAD = "cudalaunch", "cudadone", "cudaload"
@@ -46,8 +46,8 @@ class KernelProbes:
 
     console: Console
     names: Names
-    script: Script
-    programs: Programs
+    script: Script | ObjectKernels
+    programs: Programs | ObjectKernels
     session: Session
     how: tuple[str, str] = ("auto", "")
     run: Callable[[ScriptProbe, bytes], object] = lambda _probe, _context: None
@@ -85,11 +85,7 @@ class KernelProbes:
 
     def maps(self) -> list[MapSpec]:
         """Return the maps that programs of devices use, in the order of their index."""
-        used: set[str] = set()
-        for program in self.programs.object.programs:
-            if program.context in DEVICE_KINDS:
-                used |= set(program.map_refs.values())
-        return [small(spec) for name, spec in self.programs.maps.items() if name in used]
+        return [small(spec) for spec in self.programs.device_maps.values()]
 
     @property
     def shared(self) -> frozenset[str]:
@@ -264,7 +260,11 @@ class KernelProbes:
         for own in self._attachers.values():
             for number, context in own.process.ended():
                 self.run(self.launches[number], context)
-        return [payload for own in self._attachers.values() for payload in own.payloads()]
+        return [payload for _, payload in self.records()]
+
+    def records(self) -> list[tuple[str, bytes]]:
+        """Take the records that kernels have written since, each with the name of its ring."""
+        return [record for own in self._attachers.values() for record in own.records()]
 
     def collect(self, *, read: bool = True) -> None:
         """Bring what devices have counted into the session's maps; `read`: ask the devices first."""
@@ -277,9 +277,10 @@ class KernelProbes:
             if one.ring >= 0 or one.where is Where.SESSION:
                 continue
             mirror = self._mirrors.setdefault(one.name, Mirror(one))
-            rows = fold(one, self._copies(one.index))
+            rows, view = fold(one, self._copies(one.index)), self.session.view(one.name)
+            size = view.spec.value_size  # of objects: for as many multiprocessors as there may be
             try:
-                mirror.store(self.session.view(one.name), rows)
+                mirror.store(view, [(key, value.ljust(size, b"\0")) for key, value in rows])
             except Problem as problem:
                 self._tell(str(problem))
 
@@ -303,7 +304,7 @@ def data_of(provider: str, parts: tuple[str, ...]) -> KernelData:
         AttachProblem: it names an operation or a space that there is not.
     """
     if provider != "cudamem":
-        return KernelData((parts[-1],), module=parts[0] if len(parts) > 1 else "")
+        return replace(KernelData.from_string(parts[-1]), module=parts[0] if len(parts) > 1 else "")
     kernel, *more = parts
     ops = tuple(op for op in OPS if more and op in _words(more[0])) or OPS
     words = _words(more[1]) if len(more) > 1 else []

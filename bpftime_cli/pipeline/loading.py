@@ -14,9 +14,13 @@ from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import Attaching, Place, place_of_section
 from bpftime_cli.pipeline.config import Config
+from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
+from bpftime_cli.pipeline.cuda import KernelProbes
+from bpftime_cli.pipeline.kernelobjects import ObjectKernels
 from bpftime_cli.pipeline.objects import Loaded, place, room_for
 from bpftime_cli.pipeline.processes import Processes, Traced
 from bpftime_cli.pipeline.records import Rings
+from bpftime_cli.pipeline.resolver import Names
 from bpftime_cli.pipeline.sessions import (
     DEFAULT_MIB,
     OpenSession,
@@ -30,9 +34,11 @@ from runtime.errors import AttachProblem, Problem, Problems, UsageProblem
 from runtime.events import Value
 from runtime.shm.region import Region
 from runtime.shm.session import TABLES, Session
+from runtime.types import DEVICE_KINDS
 from runtime.unwind.directory import ROOM as UNWIND_ROOM
 
 NAPS = (0.0005, 0.02)  # seconds between two looks at the rings
+COLLECTED_EACH = 1.0  # seconds between two looks at the maps of devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ def load(request: LoadRequest, console: Console) -> int:
     if not request.config.has_target:
         return _into_session(request, source, console)
     places = _places(source, console)
+    if request.detached and ObjectKernels(source.programs).probes:
+        raise UsageProblem("programs in GPU kernels need their tracer", hint="leave out --detached")
     if request.detached:
         return _detached(request, source, places, console)
     return Foreground(request, console, source, places).run()
@@ -98,7 +106,7 @@ def _places(source: Source, console: Console) -> dict[str, Place]:
     """
     found: dict[str, Place] = {}
     for program in source.programs.object.programs:
-        if not program.autoload:
+        if not program.autoload or program.context in DEVICE_KINDS:
             continue
         try:
             where = place_of_section(program)
@@ -110,7 +118,7 @@ def _places(source: Source, console: Console) -> dict[str, Place]:
             console.warn([Problem(f"program '{program.name}' ({program.section}) names no place", hint=hint)])
         else:
             found[program.name] = where
-    if not found:
+    if not found and not ObjectKernels(source.programs).probes:
         raise AttachProblem(
             f"no program of {source.file} names a function to attach to",
             errno=22,
@@ -182,7 +190,9 @@ class Foreground:
         self.console = console
         self.places = places
         name = request.session or f"load-{os.getpid()}"
-        region = Region.create(name, room_for(source.programs) + TABLES + (1 << 20) + UNWIND_ROOM)
+        kernels = ObjectKernels(source.programs)
+        room = room_for(source.programs) + TABLES + (1 << 20) + UNWIND_ROOM
+        region = Region.create(name, room + (KERNEL_ROOM if kernels.probes else 0))
         self.loaded = place(source.programs, region, source.data, source.file, source.values)
         self.session: Session = self.loaded.session
         self.folder = TracerFolder.open("load", self.session, console)
@@ -190,7 +200,11 @@ class Foreground:
         self.attaching = Attaching(self.loaded, region.id)
         self.processes = Processes(self.config, console, self.session)
         self.rings = Rings(self.loaded, console, self.config.format, request.events)
+        how = self.config.assembler, self.config.cuda_dump
+        self.kernels = KernelProbes(console, Names(), kernels, kernels, self.session, how)
+        self.processes.serve_cuda = self.kernels.serve
         self.count = 0
+        self._collected = 0.0
         self._placed: dict[int, set[str]] = {}  # names of programs attached, by the id of their target
 
     def run(self) -> int:
@@ -201,6 +215,8 @@ class Foreground:
                 self._loop(pressed)
         finally:
             self._undo()
+        self._take_records()
+        self.kernels.report()
         self.rings.drain(all_of_it=True)
         self.rings.finish()
         status = self.processes.child_status
@@ -210,6 +226,7 @@ class Foreground:
 
     def _undo(self) -> None:
         self.processes.poll()
+        self.kernels.detach()
         self.processes.detach()
         self.processes.stop_child()
         self.processes.close()
@@ -244,12 +261,27 @@ class Foreground:
         links, refused = arm(self.attaching, traced.attacher, places)
         placed.update(name for _, _, name in links)
         traced.seen |= {m.start for m in traced.target.modules}
-        return len(links), refused
+        return len(links) + self.kernels.arm(traced), refused
+
+    def _take_records(self) -> None:
+        """Print what kernels have written since."""
+        for name, payload in self.kernels.records():
+            self.rings.write(name, payload)
+
+    def _look_at_kernels(self) -> None:
+        """Print what kernels have written, and now and then bring what they have counted into the session."""
+        if not self.kernels:
+            return
+        self._take_records()
+        if time.monotonic() - self._collected >= COLLECTED_EACH:
+            self.kernels.collect()
+            self._collected = time.monotonic()
 
     def _loop(self, pressed: list[int]) -> None:
         start, nap = time.monotonic(), NAPS[0]
         while not pressed:
             busy = self.rings.drain()
+            self._look_at_kernels()
             if not self.processes.poll():
                 return
             if self.config.duration and time.monotonic() - start >= self.config.duration:

@@ -20,11 +20,11 @@ from runtime.shm.folder import KeptMap, KeptObject, SessionFolder
 from runtime.shm.handlers import Handlers
 from runtime.shm.region import Region
 from runtime.shm.session import PlacedMap, Session
-from runtime.types import ContextKind
+from runtime.types import DEVICE_KINDS, ContextKind
 from runtime.verify import Verified, verify
 
 ELF = b"\x7fELF"
-PRINTK = (6, 177)  # helpers trace_printk and trace_vprintk
+PRINTK = (6, 177, 501)  # helpers trace_printk, trace_vprintk, and puts of kernels
 TEXT_RING = 1 << 20  # bytes for lines of trace_printk
 CONTEXTS = tuple(ContextKind)
 
@@ -56,6 +56,9 @@ class LoadedPrograms:
     def __init__(self, obj: Object) -> None:
         self.object = obj
         self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
+        self.device_maps = _device_maps(obj)
+        for spec in self.device_maps.values():
+            self.maps[spec.name] = _session_map(spec)
         self._verified: dict[tuple[str, ContextKind], Verified] = {}
 
     def program(self, name: str) -> Program:
@@ -81,7 +84,8 @@ class LoadedPrograms:
         if (name, context) not in self._verified:
             wanted = replace(program, context=context)
             try:
-                self._verified[name, context] = verify(wanted, self.maps, self.object.btf)
+                maps = {**self.maps, **self.device_maps} if context in DEVICE_KINDS else self.maps
+                self._verified[name, context] = verify(wanted, maps, self.object.btf)
             except Refused as problem:
                 text = f"program '{program.section}:{name}' refused: {problem}"
                 raise type(problem)(text, span=problem.span, hint=problem.hint, trace=problem.trace) from None
@@ -107,16 +111,19 @@ class LoadedPrograms:
         every = list(self._verified.values())
         if not refused:
             self._choose_shapes(every)
-        if any(call.helper in PRINTK for v in every for call in v.calls.values()):
+        printing = [v for v in every if any(call.helper in PRINTK for call in v.calls.values())]
+        if printing:
             self.maps[EVENTS] = MapSpec(EVENTS, MapKind.RINGBUF, 0, 0, TEXT_RING)
+        if any(v.program.context in DEVICE_KINDS for v in printing):
+            self.device_maps[EVENTS] = self.maps[EVENTS]
         return [w for v in every for w in (*v.warnings, *v.unbounded)]
 
     def _choose_shapes(self, every: list[Verified]) -> None:
         from runtime.jit.compile import thread_keyed  # lazy: not needed for check
 
-        for name in thread_keyed(every):
+        for name in thread_keyed(v for v in every if v.program.context not in DEVICE_KINDS):
             spec = self.maps[name]
-            if spec.kind == MapKind.HASH and not spec.added_only:
+            if spec.kind == MapKind.HASH and not spec.added_only and name not in self.device_maps:
                 self.maps[name] = replace(spec, thread_keyed=True)
 
     def image(self, name: str, context: ContextKind, kind: str, *, returns: bool = False) -> Image:
@@ -125,6 +132,22 @@ class LoadedPrograms:
 
         build = Build(kind, possible_cpus(), "vdso")
         return compile_program(self.verified(name, context), self.maps, build, returns=returns)
+
+
+def _device_maps(obj: Object) -> dict[str, MapSpec]:
+    """Return the maps that programs for kernels use, by name."""
+    programs = [p for p in obj.programs if p.context in DEVICE_KINDS]
+    used = {name for program in programs for name in program.map_refs.values()}
+    return {spec.name: spec for spec in obj.maps if spec.name in used}
+
+
+def _session_map(spec: MapSpec) -> MapSpec:
+    """Return what a map of devices is in the session, whatever device it will be."""
+    from attachers.cuda.attacher import THREADS  # lazy: only objects for kernels need it
+    from runtime.nvptx.layout import MAX_SLOTS
+    from runtime.nvptx.maps import session_spec
+
+    return session_spec(spec, MAX_SLOTS, THREADS)
 
 
 def prepare(data: bytes, file: str, values: dict[str, str], targets: tuple[Btf, ...] = ()) -> LoadedPrograms:

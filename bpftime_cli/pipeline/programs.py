@@ -12,6 +12,7 @@ from runtime.jit.unit import Build
 from runtime.maps.layout import possible_cpus
 from runtime.maps.spec import MapKind, MapSpec
 from runtime.shm.clock import is_trusted
+from runtime.types import DEVICE_KINDS
 from runtime.verify import Verified, verify
 
 
@@ -28,6 +29,13 @@ class Programs:
         self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
         self._verified: dict[str, Verified] = {}
         self._images: dict[tuple[str, str, tuple[str, ...], bool], Image] = {}
+
+    @property
+    def device_maps(self) -> dict[str, MapSpec]:
+        """The maps that programs for GPU kernels use."""
+        programs = [p for p in self.object.programs if p.context in DEVICE_KINDS]
+        used = {name for program in programs for name in program.map_refs.values()}
+        return {name: spec for name, spec in self.maps.items() if name in used}
 
     def verified(self, name: str) -> Verified:
         """Return a program with its proofs.

@@ -73,6 +73,13 @@ class Rings:
             self._console.out.flush()
         return total
 
+    def write(self, name: str, payload: bytes) -> None:
+        """Print a record that came by another way than its ring."""
+        for ring, _, records in self._rings:
+            if ring == name:
+                self._renderer.write(records.event(payload))
+        self._console.out.flush()
+
     def finish(self) -> None:
         """Tell what was lost."""
         lost = sum(reader.lost for _, reader, _ in self._rings)

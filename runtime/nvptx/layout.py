@@ -29,6 +29,7 @@ USED, DROPPED, DATA = 0, 8, LINE  # in a map
 MAX_SLOTS = 256  # multiprocessors, whatever the driver counts
 MAX_THREADS = 1 << 20
 MAX_BYTES = 1 << 34
+LEAST_RING, MOST_RING = 1 << 20, 1 << 22  # bytes of a ring of type 1527
 PROBES = 32  # entries of a hash that are looked at for one key
 
 GPU_HASH, PER_THREAD, GPU_ARRAY, GPU_SHARED, PER_THREAD_HOST, GPU_ARRAY_HOST = (
@@ -82,7 +83,7 @@ def layout_of(spec: MapSpec, slots: int, threads: int) -> DeviceLayout:
         Problem: it would be too large.
     """
     if spec.kind in RINGS:
-        return DeviceLayout(0, 1, ring_bytes(spec), 0, 0, 0, DATA)  # the block lies in the host's memory
+        return DeviceLayout(0, 1, ring_size(spec), 0, 0, 0, DATA)  # the block lies in the host's memory
     if spec.kind in HASHES:
         layout = _hash(spec)
     elif spec.kind in ARRAYS:
@@ -102,13 +103,20 @@ def layout_of(spec: MapSpec, slots: int, threads: int) -> DeviceLayout:
     return layout
 
 
+def ring_size(spec: MapSpec) -> int:
+    """Give the data bytes of a ring, a power of two: type 1527 counts records of each thread instead."""
+    if spec.kind != GPU_RING:
+        return ring_bytes(spec)
+    return min(max(power(spec.max_entries * (8 + up(spec.value_size, 8))), LEAST_RING), MOST_RING)
+
+
 def ring_places(specs: Iterable[MapSpec]) -> dict[str, int]:
     """Give where each ring begins in the memory of the host that devices see: name → offset."""
     places, at = {}, 0
     for spec in specs:
         if spec.kind in RINGS:
             places[spec.name] = at
-            at += RING_DATA + ring_bytes(spec)
+            at += RING_DATA + ring_size(spec)
     return places
 
 

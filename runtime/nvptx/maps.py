@@ -31,6 +31,7 @@ from runtime.nvptx.layout import (
     has_slots,
     layout_of,
     ring_places,
+    ring_size,
     slots_for,
 )
 
@@ -142,7 +143,10 @@ def context_bytes(addresses: Sequence[int], rings: int, facts: Facts) -> bytes:
 
 
 def session_spec(spec: MapSpec, sms: int, threads: int) -> MapSpec:
-    """Give the map that stands for a device's in the session: types of devices become usual ones."""
+    """Give the map that stands for a device's in the session: types of devices become usual ones.
+
+    What there is for each multiprocessor or thread follows one another in a value.
+    """
     if spec.kind in THREADED:
         return replace(spec, kind=int(MapKind.ARRAY), value_size=up(spec.value_size, 8) * threads)
     if spec.kind == MapKind.PERCPU_ARRAY:
@@ -151,6 +155,8 @@ def session_spec(spec: MapSpec, sms: int, threads: int) -> MapSpec:
         return replace(spec, kind=int(MapKind.ARRAY))
     if spec.kind in HASHES:
         return replace(spec, kind=int(MapKind.HASH))
+    if spec.kind in RINGS:
+        return replace(spec, kind=int(MapKind.RINGBUF), max_entries=ring_size(spec))
     return spec
 
 

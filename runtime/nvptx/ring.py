@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.maps.layout import ring_bytes, up
+from runtime.maps.layout import up
 from runtime.nvptx import warp
-from runtime.nvptx.layout import RING, RING_DATA, ring_places
+from runtime.nvptx.layout import RING, RING_DATA, ring_places, ring_size
 from runtime.nvptx.template import filled
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _pinned(site: Site, name: str) -> str:
 def reserve(site: Site, name: str, size: int) -> tuple[str, str]:
     """Take room for a record of `size` bytes; gives its payload's address, 0 for none, and its head."""
     code, unit = site.code, site.unit
-    record, total = RECORD_HEAD + up(size, 8), ring_bytes(unit.maps[name])
+    record, total = RECORD_HEAD + up(size, 8), ring_size(unit.maps[name])
     function = f"ring_reserve_{unit.index(name)}"
     text = filled(
         RESERVE, name=function, tries=TRIES, padding=PADDING, data=RING_DATA, size=total, mask=total - 1
@@ -137,7 +137,7 @@ def _query(site: Site) -> str:
     """Emit ringbuf_query: bytes not yet read, size, position of the reader, position of the next record."""
     name, code = site.known().name, site.code
     head = warp.load(code, site.unit.head(code, name))
-    size = str(ring_bytes(site.unit.maps[name]))
+    size = str(ring_size(site.unit.maps[name]))
     tail = warp.load(code, _pinned(site, name))
     values = (code.op(f"sub i64 {head}, {tail}"), size, tail, head)
     result = "0"
