@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bpftime_cli.console import Console
+from bpftime_cli.pipeline.callscheck import findings_of_calls
 from bpftime_cli.pipeline.cudacheck import findings_of_cuda
 from bpftime_cli.pipeline.finding import Finding
 from bpftime_cli.pipeline.selftest import counts_calls
@@ -224,12 +225,6 @@ def _security() -> Iterator[Finding]:
             "enforcing: changing code in a process may be refused (execmem, execmod)",
             "see audit.log for avc: denied; allow execmod for the target's domain",
         )
-    address = Path("/proc/sys/vm/mmap_min_addr").read_text().strip()
-    yield Finding(
-        "ok",
-        "mmap_min_addr",
-        f"{address}: system calls can{'' if address == '0' else 'not'} be hooked at page 0",
-    )
 
 
 def _libraries() -> Iterator[Finding]:
@@ -291,6 +286,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _visiting,
     _memory,
     _security,
+    findings_of_calls,
     _compiler,
     _optional,
 )
