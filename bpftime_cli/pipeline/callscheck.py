@@ -1,4 +1,4 @@
-"""What `bpftime doctor` says of system calls: what is seen of them, and the ways in that this machine offers."""
+"""What `bpftime doctor` says of system calls: what of them is seen, and by which ways on this machine."""
 
 from __future__ import annotations
 
