@@ -13,6 +13,8 @@ from typing import ClassVar
 from attachers.base import Attacher, PrivateData, unknown_link
 from attachers.cuda.data import DIRECT, KERNEL, KERNEL_RETURN, KernelData
 from attachers.cuda.driver import CudaProcess
+from attachers.cuda.files import images_in
+from attachers.cuda.incoming import read_file
 from attachers.cuda.names import any_matches, near
 from attachers.cuda.plan import LOST, Plan
 from attachers.cuda.ptx.probe import EVERY_OP, USUAL_SPACES, KernelProbe, Op, Place, Space
@@ -156,7 +158,9 @@ class CudaAttacher(Attacher):
 
     def _swap(self, offer: Offer, device: Device) -> Swapped:
         meant = [link for link in self.links.values() if _is_of(link.data.module, offer.owner)]
-        swapped = swap(offer.image, offer.form, device, [link.probe for link in meant], self.how)
+        probes, pid = [link.probe for link in meant], self.process.target.pid
+        parts = lambda: images_in(read_file(pid, offer.owner))  # noqa: E731 # read only if it is asked for
+        swapped = swap(offer.image, offer.form, device, probes, self.how, parts)
         self.seen |= swapped.seen
         for link in meant:
             link.kernels |= {name for name in swapped.kernels if any_matches(link.data.names, name)}

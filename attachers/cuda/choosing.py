@@ -15,6 +15,10 @@ from attachers.cuda.ptx.probe import KernelProbe
 _KERNEL = re.compile(r"\.entry\s+([\w$%]+)")
 
 
+class Unlinked(ImageProblem):
+    """An image has wanted kernels as machine code only, or is a part of a program: its file may have PTX."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """PTX chosen from an image, with the build's options and the machine code that came with it."""
@@ -56,7 +60,7 @@ def _from_fatbin(image: bytes, arch: int, probes: Sequence[KernelProbe]) -> Text
     if not wanted(ptx, probes):
         return None
     if is_relocatable(best.options):
-        raise ImageProblem(
+        raise Unlinked(
             "this code is linked with other code before it runs",
             hint="build without -rdc=true, or probe the host side: cudalaunch",
         )
@@ -123,7 +127,7 @@ def _refuse_cubins(cubins: Sequence[bytes], probes: Sequence[KernelProbe]) -> No
             continue
         archs = ", ".join(dict.fromkeys(f"sm_{arch_of(c)}" for c in cubins))
         more = f" and {len(kernels) - 1} more" if len(kernels) > 1 else ""
-        raise ImageProblem(
+        raise Unlinked(
             f"kernel {short_name(kernels[0])}{more}: machine code for {archs} and no PTX",
             hint="build with -gencode arch=compute_90,code=compute_90; cudalaunch probes work without",
         )

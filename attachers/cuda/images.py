@@ -8,14 +8,15 @@ the driver's own compiler.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attachers.cuda import kept
 from attachers.cuda.assemble import tools
-from attachers.cuda.choosing import chosen_text, wanted
+from attachers.cuda.choosing import Unlinked, chosen_text, wanted
 from attachers.cuda.making import Job, make
 from attachers.cuda.ptx.probe import KernelProbe
+from attachers.cuda.relink import parts_of, relink
 from attachers.cuda.swapped import Action, Swap
 from runtime.errors import Problem
 
@@ -39,6 +40,7 @@ def swap(
     assembler: str = "auto",
     *,
     container: bool = False,
+    parts: Callable[[], Sequence[bytes]] = tuple,
 ) -> Swap:
     """Weave probes into an image.
 
@@ -48,12 +50,20 @@ def swap(
         probes: what is woven in; the image stays where none of its kernels is meant.
         assembler: `auto`, `ptxas`, `nvjitlink`, or `driver` for PTX that the driver compiles.
         container: the caller takes a fatbin only.
+        parts: gives the parts of the program that the image was linked of; asked where it has no PTX itself.
 
     Returns:
         What to load; with action PASS the image stays, for a reason unless it is of no interest.
     """
     try:
-        text = chosen_text(image, device.arch, probes)
+        try:
+            text = chosen_text(image, device.arch, probes)
+        except Unlinked:
+            own = parts_of(parts()) if assembler in ("auto", "nvjitlink") else []
+            if not own:
+                raise
+            linked = relink(image, own, (device.arch, device.driver), probes)
+            return linked.contained(device.arch) if container else linked
         if text is None:
             return Swap(Action.PASS)
         found = _VERSION.search(text.ptx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attachers.cuda import fatbin
@@ -23,15 +23,17 @@ def swap(
     device: Device,
     probes: Sequence[KernelProbe],
     how: tuple[str, str] = ("auto", ""),
+    parts: Callable[[], Sequence[bytes]] = tuple,
 ) -> Swapped:
     """Return what is to be loaded instead of an image; never raises for what the image holds.
 
-    `how`: the assembler, and a folder where images are kept, empty for none.
+    `how`: the assembler, and a folder where images are kept, empty for none. `parts`: gives the images of
+    the program, of which an image without PTX may have been linked.
     """
     assembler, folder = how
     if form is Form.TEXT or not device.is_only_kind:
         assembler = "driver"  # other devices, or the driver's linker, make code of it
-    made = swap_image(image, device, probes, assembler, container=form is Form.CONTAINER)
+    made = swap_image(image, device, probes, assembler, container=form is Form.CONTAINER, parts=parts)
     if folder and (made.woven or made.action is not Action.PASS):
         _keep(Path(folder), image, made)
     seen = frozenset(kernels_of(image, device.arch))

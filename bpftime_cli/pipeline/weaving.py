@@ -129,7 +129,8 @@ def weave(request: Request, console: Console) -> int:
     arch = _arch(request.arch) or _own_arch(images[index], index)
     kind = Path(request.output).suffix if request.output else ""
     assembler = request.assembler if kind in (".cubin", ".fatbin") else "driver"
-    done = swap(images[index], _Device(arch), probes, assembler, container=kind == ".fatbin")
+    whole = kind == ".fatbin"
+    done = swap(images[index], _Device(arch), probes, assembler, container=whole, parts=lambda: images)
     if done.action is Action.PASS:
         raise Problem(done.reason or f"no kernel of {request.file} for sm_{arch} is meant")
     if kind == ".cubin" and done.action is Action.PTX:
@@ -219,7 +220,8 @@ def _chosen(images: Sequence[bytes], probes: Sequence[KernelProbe], request: Req
         return request.image
     patterns = [pattern for probe in probes for pattern in probe.kernels]
     rows = [row for index, image in enumerate(images) for row in kernels_in(index, image)]
-    found = sorted({row.image for row in rows if row.name and any_matches(patterns, row.name)})
+    meant = [row for row in rows if row.name and any_matches(patterns, row.name)]
+    found = sorted({row.image for row in meant if row.ptx} or {row.image for row in meant})
     if len(found) == 1:
         return found[0]
     if found:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attachers.cuda import extra, fatbin
+from attachers.cuda import extra, fatbin, files
 from attachers.cuda.assemble import tools
 from attachers.cuda.assemble.assembling import over_limit, with_limits
 from attachers.cuda.assemble.cubin import arch_of, usage_of
@@ -246,3 +246,23 @@ def test_registers_are_held_where_a_probe_takes_many():
     assert done.report.limited == {"_Z6vecaddPKfS0_Pfi": 64}
     assert done.report.after["_Z6vecaddPKfS0_Pfi"].registers <= 64
     assert ".maxnreg 64" in done.woven
+
+
+def test_programs_built_in_parts_are_linked_anew():
+    needs("nvjitlink")
+    whole, *parts = files.images_in((CASES / "parts.fatbin").read_bytes())
+    probe = entry(kernels=("whole",))
+    alone = swap(whole, Device(), (probe,))
+    assert alone.action is Action.PASS
+    done = swap(whole, Device(), (probe,), parts=lambda: [whole, *parts])
+    assert (done.action, done.reason) == (Action.REPLACE, "")
+    assert set(usage_of(done.image)) == {"_Z5wholePi"}
+    assert b"__bpftime_ctx" in done.image
+
+
+def test_parts_that_are_not_all_there_are_no_replacement():
+    needs("nvjitlink")
+    whole, *parts = files.images_in((CASES / "parts.fatbin").read_bytes())
+    done = swap(whole, Device(), (entry(kernels=("whole",)),), parts=lambda: parts[:1])
+    assert done.action is Action.PASS
+    assert "other" in done.reason

@@ -16,7 +16,8 @@ ELF_MAGIC = b"\x7fELF"
 REGISTERS, FRAME = 0x2F, 0x11
 SIZED = 4  # form of a record whose value has its own length
 OLD_ABI = 0x33  # e_ident[EI_OSABI] of toolkits before 13
-SYMTAB, NOBITS = 2, 8
+SYMTAB = 2
+ENTRY = 0x10  # of a symbol's `st_other`: a kernel, not a function of the device
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def _usage(cubin: bytes) -> dict[str, Usage]:
     sections = _sections(cubin)
     by_name = {section.name: section for section in sections}
     kernels = [name.removeprefix(".text.") for name in by_name if name.startswith(".text.")]
-    names = _symbols(cubin, sections)
+    symbols = _symbols(cubin, sections)
+    names = [name for name, _ in symbols]
+    entries = {name for name, other in symbols if other & ENTRY}
     registers: dict[str, int] = {}
     frames: dict[str, int] = {}
     info = by_name.get(".nv.info")
@@ -66,7 +69,7 @@ def _usage(cubin: bytes) -> dict[str, Usage]:
     return {
         kernel: Usage(registers[kernel], frames.get(kernel, 0), shared.get(kernel, 0))
         for kernel in kernels
-        if kernel in registers and f".nv.info.{kernel}" in by_name
+        if kernel in registers and kernel in entries
     }
 
 
@@ -93,7 +96,8 @@ def _sections(cubin: bytes) -> list[_Section]:
     return [_Section(_string(names, r[0]), r[1], r[4], r[5], r[6], r[7]) for r in raw]
 
 
-def _symbols(cubin: bytes, sections: list[_Section]) -> list[str]:
+def _symbols(cubin: bytes, sections: list[_Section]) -> list[tuple[str, int]]:
+    """Give name and `st_other` of each symbol."""
     table = next((s for s in sections if s.kind == SYMTAB), None)
     if table is None:
         return []
@@ -102,7 +106,7 @@ def _symbols(cubin: bytes, sections: list[_Section]) -> list[str]:
     strings = sections[table.link]
     names = cubin[strings.offset : strings.offset + strings.size]
     return [
-        _string(names, struct.unpack_from("<I", cubin, table.offset + at)[0])
+        (_string(names, struct.unpack_from("<I", cubin, table.offset + at)[0]), cubin[table.offset + at + 5])
         for at in range(0, table.size - 23, 24)
     ]
 

@@ -1,0 +1,4 @@
+__device__ int other(int x)
+{
+	return x * 3;
+}
