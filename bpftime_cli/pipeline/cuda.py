@@ -277,12 +277,18 @@ class KernelProbes:
             if one.ring >= 0 or one.where is Where.SESSION:
                 continue
             mirror = self._mirrors.setdefault(one.name, Mirror(one))
-            rows, view = fold(one, self._copies(one.index)), self.session.view(one.name)
+            view = self.session.view(one.name)
+            rows = fold(one, self._copies(one.index), raised=self._is_raised(one.name))
             size = view.spec.value_size  # of objects: for as many multiprocessors as there may be
             try:
                 mirror.store(view, [(key, value.ljust(size, b"\0")) for key, value in rows])
             except Problem as problem:
                 self._tell(str(problem))
+
+    def _is_raised(self, name: str) -> bool:
+        """Return whether a map holds lowest or highest values, as which both are kept."""
+        decoder = self.script.maps.get(name) if isinstance(self.script, Script) else None
+        return decoder is not None and getattr(decoder.shape.value, "name", "") in ("min", "max")
 
     def _copies(self, index: int) -> list[bytes]:
         return [copy for own in self._attachers.values() for copy in own.copies(index)]

@@ -58,7 +58,10 @@ class View(Protocol):
         """Put a value."""
 
     def take(self, items: Iterable[Row]) -> object:
-        """Subtract values from those that are only added to."""
+        """Subtract values from those that are only added to; keys of which nothing stays are deleted."""
+
+    def delete(self, key: bytes) -> object:
+        """Delete a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +163,12 @@ def session_spec(spec: MapSpec, sms: int, threads: int) -> MapSpec:
     return spec
 
 
-def fold(placed: Placed, copies: Sequence[bytes]) -> list[Row]:
+def fold(placed: Placed, copies: Sequence[bytes], *, raised: bool = False) -> list[Row]:
     """Put the copies that devices have of one map together: keys, and values as `session_spec` has them.
 
-    Values that are only added to are summed; of others a later copy that has any wins. Values for each
-    multiprocessor or thread follow one another, each padded to 8 bytes.
+    Values that are only added to are summed; of others a later copy that has any wins, or with `raised` each
+    word is the highest of any copy. Values for each multiprocessor or thread follow one another, each padded
+    to 8 bytes.
     """
     rows: dict[bytes, bytes] = {}
     for copy in copies:
@@ -174,6 +178,8 @@ def fold(placed: Placed, copies: Sequence[bytes]) -> list[Row]:
                 rows[key] = value
             elif placed.spec.added_only:
                 rows[key] = _added(before, value)
+            elif raised:
+                rows[key] = _raised(before, value)
             elif any(value):
                 rows[key] = value
     return list(rows.items())
@@ -224,6 +230,13 @@ def _summed(placed: Placed, copy: bytes) -> list[bytes]:
     return [total[start : start + spec.value_size] for start in starts]
 
 
+def _raised(one: bytes, other: bytes) -> bytes:
+    """Give the higher one of each pair of words."""
+    size = up(len(one), 8)
+    words = [struct.unpack(f"<{size // 8}Q", each.ljust(size, b"\0")) for each in (one, other)]
+    return struct.pack(f"<{size // 8}Q", *map(max, *words))[: len(one)]
+
+
 def _added(one: bytes, other: bytes) -> bytes:
     """Add word by word."""
     return _combined(one, other, 1)
@@ -259,7 +272,9 @@ class Mirror:
         Raises:
             Problem: the map is full.
         """
+        found = set[bytes]()
         for key, value in rows:
+            found.add(key)
             nothing = None if self.placed.spec.kind in HASHES else bytes(len(value))
             old = self.before.get(key, nothing)
             if value == old:
@@ -269,6 +284,18 @@ class Mirror:
             else:
                 view.set(key, value)
             self.before[key] = value
+        if self.placed.spec.kind in HASHES:
+            self._forget(view, found)
+
+    def _forget(self, view: View, found: set[bytes]) -> None:
+        """Take out what devices have deleted."""
+        for key in [key for key in self.before if key not in found]:
+            old = self.before.pop(key)
+            with contextlib.suppress(Problem):  # it was cleared here
+                if self.placed.spec.added_only:
+                    view.take([(key, old)])
+                else:
+                    view.delete(key)
 
 
 def _add(view: View, key: bytes, old: bytes | None, new: bytes) -> None:

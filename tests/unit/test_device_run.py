@@ -339,6 +339,9 @@ class Kept:
         if not flags or key not in self.values:
             self.values[key] = int.from_bytes(value, "little")
 
+    def delete(self, key: bytes) -> None:
+        del self.values[key]
+
     def take(self, items) -> None:
         for key, value in items:
             self.values[key] = (self.values[key] - int.from_bytes(value, "little")) & (1 << 64) - 1
@@ -356,6 +359,24 @@ def test_what_devices_add_joins_what_the_host_added() -> None:
         count = step * 10
         mirror.store(view, [(key, count.to_bytes(8, "little"))])
         assert view.values[key] == total + count
+
+
+def test_what_devices_delete_is_deleted_here() -> None:
+    for added_only in (True, False):
+        (placed,) = device.place([MapSpec("m", 1, 8, 8, 10, added_only=added_only)], 4, 1)
+        mirror, view = device.Mirror(placed), Kept()
+        keys = [n.to_bytes(8, "little") for n in range(3)]
+        mirror.store(view, [(key, (5).to_bytes(8, "little")) for key in keys])
+        mirror.store(view, [(keys[0], (5).to_bytes(8, "little"))])
+        assert {key: value for key, value in view.values.items() if value} == {keys[0]: 5}
+        mirror.store(view, [(key, (2).to_bytes(8, "little")) for key in keys])
+        assert dict(view.values) == dict.fromkeys(keys, 2)
+
+
+def test_the_highest_of_several_contexts_counts() -> None:
+    (placed,) = device.place([MapSpec("m", 2, 4, 16, 1)], 3, 1)
+    copies = [bytes(128) + struct.pack("<2Q", number, 1) + bytes(112) for number in (7, 9, 3)]
+    assert device.fold(placed, copies, raised=True) == [(bytes(4), struct.pack("<2Q", 9, 1))]
 
 
 def test_copies_of_several_contexts_are_one_map() -> None:
