@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,33 @@ def test_a_load_may_overwrite_its_address():
     assert words()[2:5] == (1, address + 8, 77)
 
 
+def test_ending_threads_early_is_told_where_others_wait_for_them():
+    text = (CASES / "samples.ptx").read_text()
+    unsafe = replace(entry(), body=replace(body(), unsafe_exit=True))
+    woven = weave(parse(text), (unsafe,))
+    assert woven.warnings == (
+        "_Z6reducePfS_ has barriers: threads that a probe ends no longer arrive at them",
+    )
+
+
+def test_a_body_with_local_memory_is_there_once():
+    local = replace(memory(kernels=("vecadd",)), body=replace(body(("z",), 2), local=16))
+    (kernel,) = weave(parse((CASES / "samples.ptx").read_text()), (local,)).kernels
+    assert kernel.called == (2,)
+
+
+def test_older_text_is_raised_to_what_a_body_needs():
+    old = HEAD.replace("7.0", "6.0").replace("sm_75", "sm_60")
+    newer = replace(entry(), body=replace(body(), isa=(6, 3), sm=70))
+    text = old + ".entry k() { ret; }"
+    assert weave(parse(text), (newer,), 90).text.startswith(".version 6.3\n.target sm_70\n")
+    with pytest.raises(PtxProblem, match="the probes need sm_70, this PTX is for sm_60"):
+        weave(parse(text), (newer,), 60)
+    shuffles = old + ".entry k() { .reg .b32 %r<3>; shfl.up.b32 %r1, %r2, 1, 0; ret; }"
+    with pytest.raises(PtxProblem, match="shuffles or votes of older devices"):
+        weave(parse(shuffles), (newer,), 90)
+
+
 def test_a_probe_knows_its_number():
     text = (CASES / "samples.ptx").read_text()
     probes = (entry(("q",), number=5), leaving(("q",), word=4, number=9))
@@ -192,8 +220,6 @@ def test_woven_text_is_not_woven_again():
 
 
 def test_a_thread_ends_early_only_at_entry():
-    from dataclasses import replace
-
     unsafe = replace(leaving(), body=replace(body(), unsafe_exit=True))
     with pytest.raises(PtxProblem, match="entry only"):
         weave(parse((CASES / "samples.ptx").read_text()), (unsafe,))

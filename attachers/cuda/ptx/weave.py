@@ -81,6 +81,12 @@ def context_space(module: Module) -> str:
     return "const" if constants + CONTEXT_BYTES <= CONSTANT_BANK else "global"
 
 
+def _is_called(probe: KernelProbe, copies: int) -> bool:
+    """Return whether a body becomes a function; local memory of copies would not overlap."""
+    lines = copies * probe.body.text.count("\n")
+    return copies > MOST_COPIES or lines > MOST_LINES or (probe.body.local > 0 and copies > 1)
+
+
 @dataclass(slots=True)
 class _Weaver:
     """One module on its way."""
@@ -162,8 +168,7 @@ class _Weaver:
         for function in (kernel, *(functions[name] for name in watched)):
             for number, count in self._places(function, probes).items():
                 total[number] = total.get(number, 0) + count
-        lines = {probe.number: probe.body.text.count("\n") for probe in probes}
-        return {n for n, count in total.items() if count > MOST_COPIES or count * lines[n] > MOST_LINES}
+        return {probe.number for probe in probes if _is_called(probe, total.get(probe.number, 0))}
 
     def _copy_header(self, function: Function, name: str, carried: tuple[str, ...]) -> str:
         """Give a function's header with another name and parameters for what is carried."""
