@@ -30,6 +30,9 @@ def test_case(case: dict, tmp_path: Path) -> None:
     words = [str(APPS / word) if (APPS / word).exists() else word for word in arguments]
     if case.get("needs_ptxas") and not any(tool.name == "ptxas" for tool in found()):
         pytest.skip("no ptxas")
+    if name == "python":
+        pytest.importorskip("cuda.bindings.driver")
+        name = sys.executable
     command = [name if name.startswith("/") else str(app(name, *case.get("flags", ()))), *words]
     log = tmp_path / "log"
     log.mkdir()

@@ -38,6 +38,17 @@ CUresult cuMemAlloc_v2(CUdeviceptr *, size_t);
 CUresult cuMemcpyHtoD_v2(CUdeviceptr, const void *, size_t);
 CUresult cuMemcpyDtoH_v2(void *, CUdeviceptr, size_t);
 CUresult cuLaunchKernel(CUfunction, u32, u32, u32, u32, u32, u32, u32, CUstream, void **, void **);
+struct node { // CUDA_KERNEL_NODE_PARAMS_v2
+	CUfunction function;
+	u32 grid[3], block[3], shared;
+	void **parameters, **extra;
+	CUfunction kernel;
+	CUcontext context;
+};
+CUresult cuGraphCreate(CUgraph *, u32);
+CUresult cuGraphAddKernelNode_v2(void **, CUgraph, void **, size_t, const struct node *);
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *, CUgraph, u64);
+CUresult cuGraphLaunch(CUgraphExec, CUstream);
 CUresult cuGetProcAddress_v2(const char *, void **, int, u64, int *);
 
 static inline void check(CUresult result, const char *what)

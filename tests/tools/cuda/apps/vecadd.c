@@ -1,6 +1,6 @@
 // A program of the driver's interface: it adds two vectors, `LAUNCHES` times, and checks the sum. argv: image, kernel.
 //
-// -DLIBRARY loads it as a library, -DOPENED opens the driver by dlopen and asks it for its functions.
+// -DLIBRARY loads it as a library, -DGRAPH launches by a graph.
 #include "cuda.h"
 
 int main(int argc, char **argv)
@@ -38,6 +38,19 @@ int main(int argc, char **argv)
 	check(cuMemAlloc_v2(&dc, sizeof(c)), "alloc");
 	check(cuMemcpyHtoD_v2(da, a, sizeof(a)), "copy");
 	check(cuMemcpyHtoD_v2(db, b, sizeof(b)), "copy");
+#ifdef GRAPH
+	struct node node = { f, { 4, 1, 1 }, { 32, 1, 1 }, 0, parameters, 0, 0, 0 };
+	CUgraph graph;
+	CUgraphExec exec;
+	void *made;
+
+	check(cuGraphCreate(&graph, 0), "graph");
+	check(cuGraphAddKernelNode_v2(&made, graph, 0, 0, &node), "node");
+	check(cuGraphInstantiateWithFlags(&exec, graph, 0), "instantiate");
+	for (int i = 0; i < launches; i++)
+		check(cuGraphLaunch(exec, 0), "graph launch");
+	launches = 0;
+#endif
 	for (int i = 0; i < launches; i++)
 		check(cuLaunchKernel(f, 4, 1, 1, 32, 1, 1, 0, 0, parameters, 0), "launch");
 	check(cuCtxSynchronize(), "wait");
