@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from attachers.cuda.attacher import CudaAttacher, CudaLink, Listener
 from attachers.cuda.data import KERNEL, KERNEL_RETURN, OPS, SPACES, KernelData
@@ -34,6 +35,7 @@ LAUNCH, DONE, LOAD = "cudalaunch", "cudadone", "cudaload"
 SERVED = (*PROVIDERS, LAUNCH, DONE, LOAD)
 ON_HOST = (LAUNCH, DONE)  # at launches, in the traced process or when the device is done
 ROOM = CONTEXTS * (MOST_RING + (1 << 20))  # bytes of the session's region for what contexts share with us
+INJECTION = "CUDA_INJECTION64_PATH"
 LISTED = 5  # kernels that are named in a message
 
 
@@ -102,6 +104,10 @@ class KernelProbes:
             return 0
         attacher = self._attacher(traced)
         attacher.process.arm()
+        if attacher.process.functions and has_profiler(traced.target.pid):
+            self._tell(
+                f"{INJECTION} is set: a profiler changes the CUDA driver as well"
+            )
         for name, reason in attacher.process.refused.items():
             self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
         return self.count
@@ -301,6 +307,15 @@ class KernelProbes:
             except (Problem, OSError) as problem:
                 self.console.note(f"process {own.process.target.pid}: {problem}", 1)
         self.collect(read=False)
+
+
+def has_profiler(pid: int) -> bool:
+    """Return whether a process was started with a profiler in its CUDA driver (CUPTI documentation)."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(word.startswith(INJECTION.encode() + b"=") for word in words)
 
 
 def data_of(provider: str, parts: tuple[str, ...]) -> KernelData:
