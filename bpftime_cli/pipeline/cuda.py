@@ -105,9 +105,7 @@ class KernelProbes:
         attacher = self._attacher(traced)
         attacher.process.arm()
         if attacher.process.functions and has_profiler(traced.target.pid):
-            self._tell(
-                f"{INJECTION} is set: a profiler changes the CUDA driver as well"
-            )
+            self._tell(f"{INJECTION} is set: a profiler changes the CUDA driver as well")
         for name, reason in attacher.process.refused.items():
             self._tell(f"{name} of the CUDA driver cannot be hooked: {reason}")
         return self.count
