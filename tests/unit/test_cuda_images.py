@@ -181,6 +181,13 @@ def test_damaged_images_stay_as_they_are(name):
     assert done.action is Action.PASS
 
 
+def test_numbers_have_an_end():
+    for old, new in ((b"[];", b"[%s];"), (b"%rd<", b"%%rd<%s"), (b".loc\t1 ", b".loc\t1 %s")):
+        assert old in PTX
+        damaged = PTX.replace(old, new % (b"9" * 5000), 1)
+        assert swap(damaged, Device(), PLACES["all"], "driver").action in (Action.PASS, Action.PTX)
+
+
 def test_damaged_data_of_an_entry_is_named():
     for mode, word in (("size", "zstd"), ("speed", "lz4")):
         data = bytearray((CASES / f"samples-{mode}.fatbin").read_bytes())

@@ -139,6 +139,17 @@ def test_older_text_is_raised_to_what_a_body_needs():
         weave(parse(shuffles), (newer,), 90)
 
 
+def test_parameters_of_any_size_and_alignment_are_read():
+    params = ".param .f32 x, .param .align 2 .b8 s[6], .param .align 1 .b8 t[3], .param .u8 c, .param .align 8 .b8 w[24]"
+    module = parse(f"{HEAD}.entry k({params}) {{ ret; }}")
+    machine = Machine()
+    loaded = machine.load(weave(module, (entry(("p0", "p1", "p2", "p3", "p4", "p5")),)).text)
+    words = bind(machine, loaded)
+    data = struct.pack("<f6s3sB2xQQQ", 1.5, b"\1\0\2\0\3\0", b"\7\x08\x09", 200, 1 << 40, 5, 6)
+    loaded.launch("k", (1, 1, 1), (1, 1, 1), data)
+    assert words()[:7] == (1, 0x3FC00000, 0x3_0002_0001, 0x090807, 200, 1 << 40, 0)
+
+
 def test_a_probe_knows_its_number():
     text = (CASES / "samples.ptx").read_text()
     probes = (entry(("q",), number=5), leaving(("q",), word=4, number=9))

@@ -11,7 +11,7 @@ from attachers.cuda.ptx.tokens import NAME, line_end, skip_blank, statement_end,
 DEEPEST = 100  # blocks in blocks: compilers make three
 _LABEL = re.compile(rf"({NAME})\s*:(?!:)")
 _DIRECTIVE = re.compile(r"\.(\w+)")
-_LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
+_LOC = re.compile(r"\.loc\s+(\d{1,9})\s+(\d{1,9})\b")
 _TABLES = (".branchtargets", ".calltargets", ".callprototype")
 _GUARD = re.compile(rf"@\s*(!?)\s*({NAME})\s*")
 _OPCODE = re.compile(r"[A-Za-z]\w*(?:\.(?!\.)[\w]+(?:::\w+)*)*")

@@ -45,9 +45,11 @@ def calls_in(module: Module, function: Function) -> list[Call]:
     return [call for call in found if call]
 
 
-def reached(module: Module, kernel: Function) -> tuple[dict[str, Function], bool]:
-    """Give the functions that a kernel reaches by direct calls, and whether it calls through pointers."""
-    known = definitions(module)
+def reached(module: Module, kernel: Function, known: dict[str, Function]) -> tuple[dict[str, Function], bool]:
+    """Give the functions that a kernel reaches by direct calls, and whether it calls through pointers.
+
+    `known`: what `definitions` gives.
+    """
     found: dict[str, Function] = {}
     through_pointers = False
     waiting = [kernel]

@@ -8,13 +8,13 @@ from attachers.cuda.ptx.syntax import SIZES, SPACES, VECTORS, Registers, Variabl
 from attachers.cuda.ptx.tokens import NAME, split, without_comments
 
 LINKAGES = ("visible", "weak", "extern", "common")
-DIMENSIONS = re.compile(r"\[\s*(0[xX][0-9a-fA-F]+|\d*)U?\s*\]")
+DIMENSIONS = re.compile(r"\[\s*(0[xX][0-9a-fA-F]{1,16}|\d{0,18})U?\s*\]")
 MOST = 1 << 40  # elements: more is damage
 _ATTRIBUTE = re.compile(r"\.attribute\s*\([^)]*\)")
 _HEAD = re.compile(r"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*+)(.*)", re.S)
-_WORD = re.compile(r"\.([\w:]+)(?:\s+(\d+))?")
+_WORD = re.compile(r"\.([\w:]+)(?:\s+(\d{1,18})(?!\d))?")
 _DECLARED = re.compile(rf"({NAME})\s*((?:\[[^\]]*\]\s*)*)(?:=\s*(.*))?\Z", re.S)
-_FAMILY = re.compile(rf"({NAME})(?:\s*<\s*(\d+)\s*>)?\Z")
+_FAMILY = re.compile(rf"({NAME})(?:\s*<\s*(\d{{1,18}})\s*>)?\Z")
 
 
 def words_of(head: str) -> dict[str, int]:

@@ -41,7 +41,7 @@ def parse_header(text: str, start: int) -> Function:
             limits.setdefault(limit, [])
         elif not depth and kind == "name" and not name:
             name, name_at = word, at
-        elif not depth and kind == "number" and limit and word.isdigit():
+        elif not depth and kind == "number" and limit and word.isdigit() and len(word) < 18:
             limits[limit].append(int(word))
         last = at + len(word)
     raise problem_at(text, start, "a function's header has no end")

@@ -26,8 +26,8 @@ UNCOVERED = re.compile(
 )
 _ADDRESS = re.compile(rf"\[\s*(?:({NAME})|([^\]+-][^\]+]*?))\s*(?:([+-])\s*([^\]]+?))?\s*\](?:\.\w+)?\Z")
 LONGEST = 4096  # characters of an operand
-_FLOAT = re.compile(r"0[fFdD][0-9a-fA-F]+\Z")
-_INTEGER = re.compile(r"(-?)\s*(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)U?\Z")
+_FLOAT = re.compile(r"0(?:[fF][0-9a-fA-F]{8}|[dD][0-9a-fA-F]{16})\Z")
+_INTEGER = re.compile(r"(-?)\s*(0[xX][0-9a-fA-F]{1,32}|0[bB][01]{1,128}|\d{1,40})U?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def accesses_of(instruction: Instruction) -> tuple[Access, ...]:
 
 def _copy(instruction: Instruction) -> tuple[Access, ...]:
     to, origin, size, *_ = (*split(instruction.operands), "", "", "")
-    if not (_usable(to) and _usable(origin) and size.isdigit()):
+    if not (_usable(to) and _usable(origin) and size in ("4", "8", "16")):
         return ()
     count = int(size)
     return (
@@ -180,9 +180,17 @@ def _constant(operand: str, element: int) -> int | None:
         return bits & mask
     found = _INTEGER.match(operand)
     if found:
-        value = int(found[2], 0 if not found[2].isdigit() else 10)
+        value = whole_number(found[2])
         return (-value if found[1] else value) & mask
     return None
+
+
+def whole_number(text: str) -> int:
+    """Read a constant without sign; `017` is octal."""
+    if not text.isdigit():
+        return int(text, 0)
+    is_octal = text[0] == "0" and not set(text) & {"8", "9"}
+    return int(text, 8 if is_octal else 10)
 
 
 def _bits(form: str, value: float) -> int:

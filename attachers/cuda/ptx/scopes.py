@@ -45,7 +45,9 @@ class Scope:
             for end in range(len(stem), len(name)):
                 family = scope.families.get(name[:end])
                 digits = name[end:]
-                if family and int(digits) < family[2] and (digits == "0" or digits[0] != "0"):
+                if not family or len(digits) > 18 or int(digits) >= family[2]:
+                    continue
+                if digits == "0" or digits[0] != "0":
                     return family[0], family[1], scope
             scope = scope.parent
         return None

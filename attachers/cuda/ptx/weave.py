@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from attachers.cuda.names import any_matches
 from attachers.cuda.ptx import memory
-from attachers.cuda.ptx.callees import calls_in, reached
+from attachers.cuda.ptx.callees import calls_in, definitions, reached
 from attachers.cuda.ptx.edits import Edits, Pieces
 from attachers.cuda.ptx.paste import CARRIED, Paster, inputs_of
 from attachers.cuda.ptx.probe import KernelProbe, KernelReport, Place, Woven
@@ -45,12 +45,13 @@ def weave(module: Module, probes: Sequence[KernelProbe], arch: int = 0) -> Woven
     chosen = {
         kernel.name: [p for p in probes if any_matches(p.kernels, kernel.name)] for kernel in module.kernels
     }
-    used = [probe for probe in probes if any(probe in found for found in chosen.values())]
+    meant = {id(probe) for found in chosen.values() for probe in found}
+    used = [probe for probe in probes if id(probe) in meant]
     if not used:
         return Woven(module.text, (), (), "const")
     _check(module, used)
     space = context_space(module)
-    weaver = _Weaver(module, Paster(space))
+    weaver = _Weaver(module, Paster(space), known=definitions(module))
     raised(module, used, arch, weaver.edits, weaver.warnings)
     for kernel in module.kernels:
         if chosen[kernel.name]:
@@ -98,10 +99,11 @@ class _Weaver:
     warnings: list[str] = field(default_factory=list)
     ever_called: set[int] = field(default_factory=set)
     sites: int = 0
+    known: dict[str, Function] = field(default_factory=dict)
 
     def kernel(self, kernel: Function, probes: list[KernelProbe]) -> None:
         """Weave one kernel and the copies of the functions it calls."""
-        functions, through_pointers = reached(self.module, kernel)
+        functions, through_pointers = reached(self.module, kernel, self.known)
         watched = self._watched(functions, probes)
         number = probes[0].kernel_number(kernel.name)
         tally = Tally(self.sites)
@@ -135,13 +137,17 @@ class _Weaver:
 
     def _watched(self, functions: dict[str, Function], probes: list[KernelProbe]) -> list[str]:
         """Give the functions that hold something to watch, and those that call such."""
-        found = {name for name, function in functions.items() if self._places(function, probes)}
-        calls = {name: {c.target for c in calls_in(self.module, f)} for name, f in functions.items()}
-        while True:
-            more = {name for name, targets in calls.items() if targets & found} - found
-            if not more:
-                return sorted(found)
-            found |= more
+        callers: dict[str, list[str]] = {}
+        for name, function in functions.items():
+            for call in calls_in(self.module, function):
+                callers.setdefault(call.target, []).append(name)
+        waiting = [name for name, function in functions.items() if self._places(function, probes)]
+        found = set(waiting)
+        while waiting:
+            more = [name for name in callers.get(waiting.pop(), ()) if name not in found]
+            found.update(more)
+            waiting += more
+        return sorted(found)
 
     def _places(self, function: Function, probes: list[KernelProbe]) -> dict[int, int]:
         """Count the places of each probe in a function."""

@@ -9,6 +9,7 @@ import re
 from collections import ChainMap
 from dataclasses import dataclass, field
 
+from attachers.cuda.ptx.memory import whole_number
 from attachers.cuda.ptx.reader import body_of
 from attachers.cuda.ptx.scopes import outermost, walk
 from attachers.cuda.ptx.syntax import SIZES, Block, Directive, Instruction, Label, Parameter, Variable
@@ -266,7 +267,7 @@ def integer(text):
     if _INTEGER.match(text):
         negative = text.startswith("-")
         digits = text.lstrip("- ").rstrip("U")
-        value = int(digits, 10) if digits.isdigit() else int(digits, 0)
+        value = whole_number(digits)
         return -value if negative else value
     if re.fullmatch(r"[\dxXa-fA-F+\-*()<>&|~ U]+", text):
         return int(eval(re.sub(r"(?<=[\da-fA-F])U\b", "", text), {"__builtins__": {}}))

@@ -26,6 +26,8 @@ def load(b, item, modifiers):
     type_, size, lanes = _shape(modifiers)
     operands = b.operands(item)
     names = _elements(operands[0])
+    if len(names) != lanes:
+        raise Fault(f"registers of vectors: {operands[0]}")
     targets = [b.destination(name) for name in names]
     where, slot, *rest = b.address(operands[1])
     offset = rest[-1] if rest else 0
@@ -75,6 +77,8 @@ def store(b, item, modifiers):
     where, slot, *rest = b.address(operands[0])
     offset = rest[-1] if rest else 0
     sources = [b.source(name, type_) for name in _elements(operands[1])]
+    if len(sources) != lanes:
+        raise Fault(f"registers of vectors: {operands[1]}")
     mask, total = (1 << size * 8) - 1, size * lanes
 
     def data(R, l):
