@@ -1,4 +1,4 @@
-// What LLVM makes: clang -x cl --target=nvptx64-nvidia-cuda -Xclang -target-cpu -Xclang sm_70 -O2 -S llvm.cl
+// What LLVM makes of OpenCL C.
 #pragma OPENCL EXTENSION cl_khr_byte_addressable_store : enable
 typedef float Four __attribute__((ext_vector_type(4)));
 #define THREAD __nvvm_read_ptx_sreg_tid_x()

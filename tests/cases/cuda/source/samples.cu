@@ -1,4 +1,4 @@
-// Small kernels of everyday shape; samples.ptx is this file: nvcc -ptx -arch=compute_75 -lineinfo samples.cu
+// Small kernels of everyday shape: vectors, shared memory, a function that may end the thread.
 extern "C" __device__ __noinline__ float helper(float x, float *out)
 {
 	if (x < 0)
