@@ -70,6 +70,10 @@ class Writer:
         groups: dict[int, tuple[Module, list[Spot]]] = {}
         for spot in self.spots:
             groups.setdefault(spot.probe.module.start, (spot.probe.module, []))[1].append(spot)
+        rooms = [(module, _room(members)) for module, members in groups.values()]
+        # Waiting gives arenas back only where nothing is armed; and not what this very plan is to fill.
+        if not self._armed and not all(self.target.has_room(m.start, m.end, room) for m, room in rooms):
+            settle(self.target)
         for module, members in groups.values():
             self._write_group(module, members)
 
@@ -79,12 +83,7 @@ class Writer:
             s.probe.image.uses_faults or reads_memory(s.probe.image.words, s.probe.marker) for s in spots
         )
         images = {s.probe.image.sha256: s.probe.image for s in spots}
-        room = sum(link_size(i) + i.align + GUARD_ROOM for i in images.values())
-        room += sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)
-        # Waiting gives arenas back only where nothing is armed.
-        if not self._armed and not self.target.has_room(module.start, module.end, room):
-            settle(self.target)
-        arena = self.target.arena(module.start, module.end, room)
+        arena = self.target.arena(module.start, module.end, _room(spots))
         start = (arena.base + arena.used + 63) & -64
         code = Code(start)
         self._entries = {}
@@ -292,3 +291,10 @@ class Writer:
             raise TargetProblem(f"the process has more than {protocol.MAX_SITES} sites")
         self._slots[address] = slot
         return slot
+
+
+def _room(spots: list[Spot]) -> int:
+    """Return the bytes of an arena that the images and thunks of some spots take at most."""
+    images = {s.probe.image.sha256: s.probe.image for s in spots}
+    room = sum(link_size(i) + i.align + GUARD_ROOM for i in images.values())
+    return room + sum(THUNK_ROOM + 32 * len(s.probe.image.words) for s in spots)

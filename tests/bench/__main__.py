@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from tests.bench import attaching, calls, code, printing, scripts, starting, syscalls
+from tests.bench import attaching, calls, code, printing, scripts, starting, syscalls, view
 from tests.bench.row import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "calls": calls.rows,
     "syscalls": syscalls.rows,
+    "view": view.rows,
     "attaching": attaching.rows,
     "starting": starting.rows,
     "printing": printing.rows,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.tracing import bpftime, environment
+from tests.tools.target import build
+from tests.tools.tracing import Running, Tracer, bpftime, changed, counts, environment, text_of
 
 PROGRAMS = {
     "cat": ["cat", "/etc/hostname", "/no/such/file"],
@@ -187,3 +188,17 @@ def test_refused(argv: tuple[str, ...], message: str) -> None:
     done = bpftime(*argv)
     assert done.returncode in (1, 2)
     assert message.encode() in done.stderr
+
+
+def test_a_running_program_is_viewed_again_and_again_and_left_as_it_was() -> None:
+    """All shapes of calls at once take more than one arena of code."""
+    with Running(build("askbench")) as target:
+        before = text_of(target.pid)
+        for options in ((), ("--summary",), ()):
+            with Tracer(("-q", "-o", "/dev/null", "-p", str(target.pid), *options)) as tracer:
+                target.process.stdin.write(b"0 2000\n")
+                target.process.stdin.flush()
+                assert counts(target.until(b"done\n"))["ns"] > 0
+                ended = tracer.end()
+            assert (ended.status, ended.err) == (0, "")
+        assert changed(before, text_of(target.pid)) == []
