@@ -13,6 +13,7 @@ from tests.tools.target import build
 from tests.tools.tracing import Running, Tracer, counts, read_until
 
 WARM = 2.0  # seconds
+TURNS = 4
 BATCHES, CALLS = 60, 50_000
 GETPPID, BY_NUMBER, OTHER = 0, 1, 2
 LATENCY = """
@@ -49,6 +50,16 @@ class Calls:
         """Nanoseconds a call, the minimum of many short batches."""
         return min(self._once(kind) for _ in range(BATCHES)) / CALLS
 
+    def in_turns(self, kind: int, options: tuple[str, ...]) -> tuple[float, float]:
+        """The same with a tracer and without, by turns: the machine's speed changes meanwhile."""
+        armed, bare = [], []
+        for _ in range(TURNS):
+            with Tracer(("-q", "-p", str(self.target.pid), *options)) as tracer:
+                armed.append(self.best(kind))
+                tracer.end()
+            bare.append(self.best(kind))
+        return min(armed), min(bare)
+
     def _once(self, kind: int) -> int:
         self.target.process.stdin.write(b"%d %d\n" % (kind, CALLS))
         self.target.process.stdin.flush()
@@ -66,27 +77,21 @@ def rows() -> Iterator[Row]:
             tracer.end()
         yield Row("a call that is not traced", other, "ns", "the bare call", other / bare[OTHER])
         for name, program, kind, goal in ROWS:
-            with Tracer(("-q", "-p", str(target.pid), "-e", program)) as tracer:
-                armed = calls.best(kind)
-                tracer.end()
-            again = min(bare[kind], calls.best(kind))
+            armed, again = calls.in_turns(kind, ("-e", program))
             yield Row(f"+ {name}", armed - again, "ns", "the bare call", armed / again, goal)
-        yield from _by_page(calls, bare)
+        yield from _by_page(calls)
         yield from _kernel(calls, bare[GETPPID])
         yield from _perf(calls, bare[GETPPID])
 
 
-def _by_page(calls: Calls, bare: dict[int, float]) -> Iterator[Row]:
+def _by_page(calls: Calls) -> Iterator[Row]:
     """What rewriting every `syscall` to a call into page 0 costs: the traced call, and the others."""
     if os.geteuid():
         yield Row("+ page 0, count()", 0, "ns", skipped="needs root")
         return
     for name, program in PAGE_ROWS:
-        options = ("-q", "--no-warnings", "--syscalls", "page0-always", "-p", str(calls.target.pid))
-        with Tracer((*options, "-e", program)) as tracer:
-            armed = calls.best(GETPPID)
-            tracer.end()
-        yield Row(name, armed - bare[GETPPID], "ns", "the bare call", armed / bare[GETPPID])
+        armed, bare = calls.in_turns(GETPPID, ("--no-warnings", "--syscalls", "page0-always", "-e", program))
+        yield Row(name, armed - bare, "ns", "the bare call", armed / bare)
 
 
 def _perf(calls: Calls, bare: float) -> Iterator[Row]:
