@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from tests.bench import attaching, calls, code, printing, scripts, starting, syscalls, view
+from tests.bench import attaching, calls, code, cuda, printing, scripts, starting, syscalls, view
 from tests.bench.row import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "printing": printing.rows,
     "scripts": scripts.rows,
     "code": code.rows,
+    "cuda": cuda.rows,
 }
 
 

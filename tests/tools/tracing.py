@@ -52,8 +52,9 @@ def bpftime(
 class Running:
     """A target that waits for its start. `said` collects what it printed."""
 
-    def __init__(self, *argv: str | Path, wait: bool = True) -> None:
-        self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, *argv: str | Path, wait: bool = True, env: dict[str, str] | None = None) -> None:
+        words, both = [str(a) for a in argv], subprocess.PIPE
+        self.process = subprocess.Popen(words, stdin=both, stdout=both, env=env)
         self.pid = self.process.pid
         self.said = b""
         if wait:

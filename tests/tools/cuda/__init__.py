@@ -48,11 +48,15 @@ def runtime() -> Path:
 
 
 @cache
-def app(name: str, *flags: str) -> Path:
-    """A program of `tests/tools/cuda/apps`, linked to the driver, or to the runtime which opens that later."""
+def app(name: str, *flags: str, bound: bool = True) -> Path:
+    """A program of `tests/tools/cuda/apps`, linked to the driver, or to the runtime which opens that later.
+
+    Unless it is `bound` to the stub driver it takes the machine's, or that of `LD_LIBRARY_PATH`.
+    """
     library = runtime() if name in OF_RUNTIME else driver()
     own = library.parent
-    links: tuple[str, ...] = (f"-L{own}", f"-Wl,-rpath,{own}", "-Wl,--no-as-needed", f"-l:{library.name}")
+    links: tuple[str, ...] = (f"-L{own}", "-Wl,--no-as-needed", f"-l:{library.name}")
+    links += (f"-Wl,-rpath,{own}",) if bound else ()
     links += (f'-DFATBIN="{APPS / "vecadd.fatbin"}"',)
     header = APPS / "cuda.h"
     return _made([APPS / f"{name}.c"], [header], (f"-I{APPS}", *flags, *links), name)

@@ -9,7 +9,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int CUresult, CUdevice;
 typedef u64 CUdeviceptr;
-typedef void *CUcontext, *CUmodule, *CUlibrary, *CUfunction, *CUstream, *CUgraph, *CUgraphExec, *CUlinkState;
+typedef void *CUcontext, *CUmodule, *CUlibrary, *CUfunction, *CUstream, *CUgraph, *CUgraphExec, *CUlinkState, *CUevent;
 
 CUresult cuInit(u32);
 CUresult cuDevicePrimaryCtxRetain(CUcontext *, CUdevice);
@@ -49,6 +49,10 @@ CUresult cuGraphCreate(CUgraph *, u32);
 CUresult cuGraphAddKernelNode_v2(void **, CUgraph, void **, size_t, const struct node *);
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *, CUgraph, u64);
 CUresult cuGraphLaunch(CUgraphExec, CUstream);
+CUresult cuEventCreate(CUevent *, u32);
+CUresult cuEventRecord(CUevent, CUstream);
+CUresult cuEventElapsedTime(float *, CUevent, CUevent);
+CUresult cuEventDestroy_v2(CUevent);
 CUresult cuGetProcAddress_v2(const char *, void **, int, u64, int *);
 
 static inline void check(CUresult result, const char *what)

@@ -1,0 +1,187 @@
+"""What probes in kernels cost, on a CUDA device: original image, the same re-assembled, probe switched off, probed.
+
+A launch is timed by events; the figure is the median of many, in one process, after a warm-up. Outputs of all runs
+must be those of the original bit for bit. `BPFTIME_CUDA=stub` runs it on the stub driver, where times mean nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+from attachers.cuda.assemble.assembling import assemble
+from attachers.cuda.assemble.tools import found
+from tests.bench.row import Row
+from tests.tools.compile_bpf import compile_bpf
+from tests.tools.cuda import APPS, app
+from tests.tools.cuda.machine import NONE, Machine, machine
+from tests.tools.target import SOURCES
+from tests.tools.tracing import BPFTIME, Running, Tracer, counts, read_until
+
+PTX = APPS / "measured.ptx"
+PER_THREAD = SOURCES / "gpu" / "perthread.bpf.c"
+REASSEMBLED, DISABLED = 1.02, 1.01
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kernel of `measured.cu`: its size on a device and on the stub driver; what a counter in it may cost."""
+
+    kernel: str
+    size: int
+    stub_size: int
+    counter: float = 1.05
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is measured: `{}` is the kernel. `counts`: each thread is counted once."""
+
+    name: str
+    text: str
+    goal: float
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Microseconds a launch, the output of the last, threads of all launches since the start."""
+
+    us: float
+    output: bytes
+    threads: int
+
+
+CASES = (
+    Case("vector_add", 16 << 20, 256),
+    Case("matmul", 1024, 16, 1.02),
+    Case("reduction", 16 << 20, 256),
+    Case("softmax", 4096, 4),
+    Case("small", 4096, 32),  # a graph of them
+)
+COUNTER = Probe("counter by multiprocessor", "cuda:{} {{ @[smid] = count(); }}", 0, counts=True)
+PROBES = (
+    Probe("latency histogram", "cudaret:{} {{ @[smid] = hist(elapsed); }}", 1.10),
+    Probe("memory operations by size", "cudamem:{} {{ @[size] = count(); }}", 1.5),
+)
+THREADS = Probe("histogram for each thread", "", 1.15)
+
+
+@dataclass
+class Bench:
+    """One kernel on one machine. `launches`: before and timed."""
+
+    machine: Machine
+    case: Case
+    folder: Path
+    launches: tuple[int, int] = (20, 200)
+
+    def rows(self, probes: tuple[Probe, ...] = PROBES) -> Iterator[Row]:
+        """Give its figures: without a probe, then with each."""
+        yield Row(self._name("original"), self.original.us, "us")
+        if self.again:
+            yield self.judged("re-assembled", self.again, REASSEMBLED, self.original)
+        probed, disabled, said = self._traced(COUNTER)
+        yield self.judged("probe switched off", disabled, DISABLED)
+        yield self.judged(COUNTER.name, probed, self.case.counter, said=said)
+        for probe in probes:
+            yield self.judged(probe.name, self._traced(probe)[0], probe.goal)
+        yield self._per_thread()
+
+    def judged(
+        self, name: str, figure: Figure, goal: float, base: Figure | None = None, said: str | None = None
+    ) -> Row:
+        """Compare with what a probe is added to, the re-assembled image, unless with another.
+
+        `said`: of a tracer that counted each thread.
+        """
+        base = base or self.again or self.original
+        row = Row(
+            self._name(name), figure.us / base.us, "x", "the original", figure.us / self.original.us, goal
+        )
+        counted = sum(counts((said or "").encode()).values())
+        if figure.output != self.original.output:
+            return replace(row, skipped="WRONG, its output is not the original's")
+        if said is not None and counted != figure.threads:
+            return replace(row, skipped=f"WRONG, {counted} threads counted of {figure.threads}")
+        return row
+
+    def _name(self, what: str) -> str:
+        return f"{self.case.kernel}: {what}"
+
+    @cached_property
+    def original(self) -> Figure:
+        """As the program is."""
+        with self._running(PTX) as target:
+            return self._work(target)
+
+    @cached_property
+    def again(self) -> Figure | None:
+        """Made by our assembler, nothing woven in; none where the driver assembles."""
+        tools = found()
+        if self.machine.assembler == "driver" or not tools:
+            return None
+        cubin = self.folder / "again.cubin"
+        cubin.write_bytes(assemble(PTX.read_text(), f"sm_{self.machine.arch}", (), tools[0]).cubin)
+        with self._running(cubin) as target:
+            return self._work(target)
+
+    def _running(self, image: Path, before: tuple[str, ...] = ()) -> Running:
+        return Running(*before, *self._command(image), env=self.machine.environment)
+
+    def _command(self, image: Path) -> tuple[str, ...]:
+        size = self.case.stub_size if self.machine.stub else self.case.size
+        words = app("measured", bound=False), image, self.case.kernel, size, *self.launches
+        return tuple(map(str, words))
+
+    def _work(self, target: Running) -> Figure:
+        place = self.folder / "output"
+        target.process.stdin.write(f"{place}\n".encode())
+        target.process.stdin.flush()
+        text = read_until(target.process.stdout, b"done\n").decode()
+        times = [int(word) for word in re.findall(r"^ns (\d+)$", text, re.MULTILINE)]
+        assert len(times) == self.launches[1], text
+        return Figure(
+            median(times) / 1000, place.read_bytes(), counts(text.encode())["threads"] * sum(self.launches)
+        )
+
+    def _traced(self, probe: Probe) -> tuple[Figure, Figure, str]:
+        """Give the figures with a probe and after its tracer left, and what that said."""
+        with self._running(PTX) as target:
+            how = ("-q", "--cuda-assembler", self.machine.assembler, "-p", str(target.pid))
+            program = probe.text.format(self.case.kernel)
+            with Tracer((*how, "-e", program), env=self.machine.environment) as tracer:
+                probed = self._work(target)
+                ended = tracer.end()
+            assert not ended.status, ended.err
+            return probed, self._work(target), ended.out
+
+    def _per_thread(self) -> Row:
+        """A map of the kind that has values for each thread is of objects only."""
+        data = compile_bpf(PER_THREAD)
+        if data is None:
+            return Row(self._name(THREADS.name), 0, "", skipped="no clang, or no header of libbpf")
+        file = self.folder / "perthread.bpf.o"
+        file.write_bytes(data)
+        how = ("load", "-q", "--cuda-assembler", self.machine.assembler, str(file), "--")
+        with self._running(PTX, (*BPFTIME, *how)) as target:
+            figure = self._work(target)
+            target.process.communicate()
+        return self.judged(THREADS.name, figure, THREADS.goal)
+
+
+def rows() -> Iterator[Row]:
+    """Every kernel, or one line where there is no device."""
+    with machine() as here, tempfile.TemporaryDirectory() as folder:
+        if here is None:
+            yield Row("probes in kernels", 0, "", skipped=NONE)
+            return
+        yield Row(f"{here.name}, sm_{here.arch}: multiprocessors", here.processors, "")
+        for case in CASES:
+            launches = (1, 2) if here.stub else (20, 200)
+            yield from Bench(here, case, Path(folder), launches).rows()
