@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from attachers.cuda.assemble.assembling import assemble
-from attachers.cuda.assemble.tools import found
+from attachers.cuda.assemble.tools import chosen
 from tests.bench.row import Row
 from tests.tools.compile_bpf import compile_bpf
 from tests.tools.cuda import APPS, app
@@ -25,6 +25,7 @@ from tests.tools.tracing import BPFTIME, Running, Tracer, counts, read_until
 
 PTX = APPS / "measured.ptx"
 PER_THREAD = SOURCES / "gpu" / "perthread.bpf.c"
+ISA = 7, 0  # of that file
 REASSEMBLED, DISABLED = 1.02, 1.01
 
 
@@ -50,11 +51,12 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Microseconds a launch, the output of the last, threads of all launches since the start."""
+    """Microseconds a launch, the output of the last, threads of all launches; whether it has what it should have."""
 
     us: float
     output: bytes
     threads: int
+    woven: bool = True
 
 
 CASES = (
@@ -105,6 +107,8 @@ class Bench:
             self._name(name), figure.us / base.us, "x", "the original", figure.us / self.original.us, goal
         )
         counted = sum(counts((said or "").encode()).values())
+        if not figure.woven:
+            return replace(row, skipped="WRONG, no image was woven")
         if figure.output != self.original.output:
             return replace(row, skipped="WRONG, its output is not the original's")
         if said is not None and counted != figure.threads:
@@ -123,11 +127,11 @@ class Bench:
     @cached_property
     def again(self) -> Figure | None:
         """Made by our assembler, nothing woven in; none where the driver assembles."""
-        tools = found()
-        if self.machine.assembler == "driver" or not tools:
+        image = reassembled(self.machine, self.machine.assembler)
+        if not image:
             return None
         cubin = self.folder / "again.cubin"
-        cubin.write_bytes(assemble(PTX.read_text(), f"sm_{self.machine.arch}", (), tools[0]).cubin)
+        cubin.write_bytes(image)
         with self._running(cubin) as target:
             return self._work(target)
 
@@ -152,14 +156,19 @@ class Bench:
 
     def _traced(self, probe: Probe) -> tuple[Figure, Figure, str]:
         """Give the figures with a probe and after its tracer left, and what that said."""
+        kept = Path(tempfile.mkdtemp(dir=self.folder))
         with self._running(PTX) as target:
-            how = ("-q", "--cuda-assembler", self.machine.assembler, "-p", str(target.pid))
             program = probe.text.format(self.case.kernel)
-            with Tracer((*how, "-e", program), env=self.machine.environment) as tracer:
+            words = (*self._how(kept), "-p", str(target.pid), "-e", program)
+            with Tracer(words, env=self.machine.environment) as tracer:
                 probed = self._work(target)
                 ended = tracer.end()
             assert not ended.status, ended.err
-            return probed, self._work(target), ended.out
+            figures = [replace(figure, woven=_is_woven(kept)) for figure in (probed, self._work(target))]
+            return figures[0], figures[1], ended.out
+
+    def _how(self, kept: Path) -> tuple[str, ...]:
+        return ("-q", "--cuda-assembler", self.machine.assembler, "--cuda-dump", str(kept))
 
     def _per_thread(self) -> Row:
         """A map of the kind that has values for each thread is of objects only."""
@@ -168,11 +177,22 @@ class Bench:
             return Row(self._name(THREADS.name), 0, "", skipped="no clang, or no header of libbpf")
         file = self.folder / "perthread.bpf.o"
         file.write_bytes(data)
-        how = ("load", "-q", "--cuda-assembler", self.machine.assembler, str(file), "--")
-        with self._running(PTX, (*BPFTIME, *how)) as target:
+        kept = Path(tempfile.mkdtemp(dir=self.folder))
+        with self._running(PTX, (*BPFTIME, "load", *self._how(kept), str(file), "--")) as target:
             figure = self._work(target)
             target.process.communicate()
+        figure = replace(figure, woven=_is_woven(kept))
         return self.judged(THREADS.name, figure, THREADS.goal)
+
+
+def reassembled(here: Machine, assembler: str) -> bytes:
+    """The image as the tracer would have it assembled, nothing woven in; empty where the driver does that."""
+    tool = chosen(assembler, ISA, here.driver, here.arch)
+    return assemble(PTX.read_text(), f"sm_{here.arch}", (), tool).cubin if tool else b""
+
+
+def _is_woven(kept: Path) -> bool:
+    return any(kept.glob("*.woven"))
 
 
 def rows() -> Iterator[Row]:
@@ -181,7 +201,7 @@ def rows() -> Iterator[Row]:
         if here is None:
             yield Row("probes in kernels", 0, "", skipped=NONE)
             return
-        yield Row(f"{here.name}, sm_{here.arch}: multiprocessors", here.processors, "")
+        yield Row(f"{here.name}, sm_{here.arch}, CUDA {here.driver}", here.processors, "SMs")
         for case in CASES:
             launches = (1, 2) if here.stub else (20, 200)
             yield from Bench(here, case, Path(folder), launches).rows()

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bench.cuda import CASES, COUNTER, PROBES, THREADS, Bench
+from attachers.cuda.assemble.cubin import usage_of
+from attachers.cuda.assemble.result import AssemblerProblem
+from attachers.cuda.assemble.tools import found
+from tests.bench.cuda import CASES, COUNTER, PROBES, THREADS, Bench, reassembled
 from tests.tools.cuda import driver
-from tests.tools.cuda.machine import look, stubbed
+from tests.tools.cuda.machine import Machine, look, stubbed
 from tests.tools.tracing import environment
 
 if TYPE_CHECKING:
@@ -45,7 +48,25 @@ def test_what_is_wrong_is_no_figure(tmp_path: Path) -> None:
     assert not bench.judged("same", good, 1, said=f"@[1]: {good.threads}\n").skipped
     assert bench.judged("same", replace(good, us=2 * good.us), 1).value == pytest.approx(2)
     assert "output" in bench.judged("other", replace(good, output=good.output[:-1] + b"!"), 1).skipped
+    assert "woven" in bench.judged("none", replace(good, woven=False), 1).skipped
     assert "counted" in bench.judged("few", good, 1, said=f"@[1]: {good.threads - 1}\n").skipped
+
+
+@pytest.mark.parametrize("arch", [75, 90, 100, 120])
+def test_the_image_of_the_middle_figure_has_every_kernel(arch: int) -> None:
+    if not found():
+        pytest.skip("no assembler")
+    image = reassembled(Machine("any", 4, arch, 99000), "auto")
+    assert set(usage_of(image)) == {case.kernel for case in CASES}
+    assert reassembled(Machine("any", 4, arch, 99000), "driver") == b""
+
+
+def test_an_assembler_too_new_for_the_driver_is_said_to_be_that() -> None:
+    if not any(tool.name == "ptxas" for tool in found()):
+        pytest.skip("no ptxas")
+    assert reassembled(Machine("old", 4, 90, 11000), "auto") == b""
+    with pytest.raises(AssemblerProblem, match="the driver, of CUDA 11, loads no code made by ptxas"):
+        reassembled(Machine("old", 4, 90, 11000), "ptxas")
 
 
 def test_a_machine_without_a_device_is_found_to_have_none() -> None:

@@ -71,7 +71,7 @@ def chosen(wanted: str, isa: tuple[int, int], driver: int = 0, arch: int = 90) -
         arch: the device's; tools from 13 on know none below 75.
 
     Raises:
-        AssemblerProblem: the wanted one is not here, or cannot read this version.
+        AssemblerProblem: the wanted one is not here, cannot read this version, or is too new for the driver.
     """
     if wanted == "driver":
         return None
@@ -86,7 +86,9 @@ def chosen(wanted: str, isa: tuple[int, int], driver: int = 0, arch: int = 90) -
         return fitting[0]
     if wanted == "auto":
         return None
-    newest = max(here, key=lambda tool: tool.isa)
+    if not loadable:
+        raise AssemblerProblem(f"the driver, of CUDA {driver // 1000}, loads no code made by {here[0]}")
+    newest = max(loadable, key=lambda tool: tool.isa)
     raise AssemblerProblem(
         f"PTX {isa[0]}.{isa[1]} is newer than what {newest} reads ({newest.isa[0]}.{newest.isa[1]})",
         hint="pip install -U nvidia-cuda-nvcc nvidia-nvjitlink",

@@ -21,21 +21,23 @@ LOOK = """
 import ctypes
 cuda, name = ctypes.CDLL("libcuda.so.1"), ctypes.create_string_buffer(100)
 assert not cuda.cuInit(0) and not cuda.cuDeviceGetName(name, 100, 0)
-values = [ctypes.c_int() for _ in range(3)]
+values, version = [ctypes.c_int() for _ in range(3)], ctypes.c_int()
 for value, attribute in zip(values, (16, 75, 76)):
     assert not cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, 0)
-print(*(value.value for value in values), name.value.decode())
+cuda.cuDriverGetVersion(ctypes.byref(version))
+print(version.value, *(value.value for value in values), name.value.decode())
 """
 LIMIT = 60
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The first device: its name, multiprocessors, architecture; `environment` of programs, where they find it."""
+    """The first device and the version of its driver; `environment`: of programs, where they find that."""
 
     name: str
     processors: int
     arch: int
+    driver: int
     environment: dict[str, str] = field(default_factory=environment)
     stub: Server | None = None
 
@@ -51,8 +53,9 @@ def look(variables: dict[str, str], stub: Server | None = None) -> Machine | Non
     done = subprocess.run(words, env=variables, capture_output=True, text=True, timeout=LIMIT, check=False)
     if done.returncode:
         return None
-    processors, major, minor, name = done.stdout.strip().split(maxsplit=3)
-    return Machine(name, int(processors), 10 * int(major) + int(minor), variables, stub)
+    *numbers, name = done.stdout.strip().split(maxsplit=4)
+    version, processors, major, minor = map(int, numbers)
+    return Machine(name, processors, 10 * major + minor, version, variables, stub)
 
 
 @contextmanager
