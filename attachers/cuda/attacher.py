@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -55,12 +56,14 @@ def kernel_probe(
 class Listener:
     """Who looks on. `number_of`: gives the number by which programs know a kernel, None: from 1 as they come.
 
-    `on_image` is told of every image, `on_refused` of a kernel that cannot be probed, with the reason.
+    `on_image` is told of every image, `on_refused` of a kernel that cannot be probed, with the reason,
+    `on_ahead` of what was woven before it is loaded.
     """
 
     number_of: Callable[[str], int] | None = None
     on_image: Callable[[Image], None] = lambda _image: None
     on_refused: Callable[[str, str], None] = lambda _kernel, _reason: None
+    on_ahead: Callable[[Swapped], None] = lambda _swapped: None
 
 
 @dataclass
@@ -101,7 +104,9 @@ class CudaAttacher(Attacher):
         self.seen: set[str] = set()
         self._rings: dict[tuple[int, int], DeviceRing] = {}
         told = listener.on_image, self._is_wanted, listener.on_refused
-        weaver = Weaver(self._swap, self._plan, *told, self._asks_owner)
+        self._ready: dict[bytes, Swapped] = {}
+        self._on_ahead = listener.on_ahead
+        weaver = Weaver(self._swap, self._plan, *told, self._asks_owner, self._ahead)
         self.process = CudaProcess(target, session, weaver)
         self.process.enabled = 0
 
@@ -128,6 +133,7 @@ class CudaAttacher(Attacher):
         link = self.allocate_id()
         probe = kernel_probe(program, private_data, attach_type, number, self._number_of)
         self.links[link] = CudaLink(probe, private_data)
+        self._ready.clear()
         self._enable(self.process.enabled | 1 << number)
         self.process.arm()
         return link
@@ -157,14 +163,32 @@ class CudaAttacher(Attacher):
     # --- images ---
 
     def _swap(self, offer: Offer, device: Device) -> Swapped:
-        meant = [link for link in self.links.values() if _is_of(link.data.module, offer.owner)]
-        probes, pid = [link.probe for link in meant], self.process.target.pid
-        parts = lambda: images_in(read_file(pid, offer.owner))  # noqa: E731 # read only if it is asked for
-        swapped = swap(offer.image, offer.form, device, probes, self.how, parts)
+        meant = self._meant(offer)
+        swapped = self._ready.get(self._key(offer, meant)) or self._make(offer, device, meant)
         self.seen |= swapped.seen
         for link in meant:
             link.kernels |= {name for name in swapped.kernels if any_matches(link.data.names, name)}
         return swapped
+
+    def _meant(self, offer: Offer) -> list[CudaLink]:
+        return [link for link in self.links.values() if _is_of(link.data.module, offer.owner)]
+
+    def _make(self, offer: Offer, device: Device, meant: Sequence[CudaLink]) -> Swapped:
+        probes, pid = [link.probe for link in meant], self.process.target.pid
+        parts = lambda: images_in(read_file(pid, offer.owner))  # noqa: E731 # read only if it is asked for
+        return swap(offer.image, offer.form, device, probes, self.how, parts)
+
+    def _ahead(self, offer: Offer, device: Device) -> None:
+        """Weave an image that will be loaded; what the driver gets later is known by its content."""
+        meant = self._meant(offer)
+        key = self._key(offer, meant)
+        if meant and key not in self._ready:
+            self._ready[key] = self._make(offer, device, meant)
+            self._on_ahead(self._ready[key])
+
+    def _key(self, offer: Offer, meant: Sequence[CudaLink]) -> bytes:
+        links = f"{offer.form.value} {[link.probe.number for link in meant]}"
+        return hashlib.sha256(links.encode() + offer.image).digest()
 
     def _plan(self, device: Device) -> Plan:
         self.placed = place(self.maps, device.processors, THREADS, self.shared)

@@ -25,6 +25,7 @@ from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, place, s
 from attachers.cuda.late import Late
 from attachers.cuda.launches import Launches
 from attachers.cuda.memory import MASK, DeviceMemory
+from attachers.cuda.registration import END, IMAGE, KERNEL, Registration
 from attachers.cuda.service import Service
 from attachers.cuda.timing import Timing
 from attachers.cuda.types import Device, Image, Loaded, Offer, Swapped, Weaver
@@ -56,6 +57,7 @@ class CudaProcess:
         self.service = Service(target, session)
         self.launches = Launches(target, self.functions)
         self.timing = Timing(self.launches)
+        self.registration = Registration(target, weaver)
         self.refused: dict[str, str] = {}
         self.loaded: dict[int, Loaded] = {}
         self._talks = Conversations(target.memory, self._waits)
@@ -74,10 +76,10 @@ class CudaProcess:
             TargetProblem: the process cannot be reached.
             AttachProblem: it cannot be patched.
         """
-        module = driver_of(self.target)
+        above, module = self._arm_runtime(), driver_of(self.target)
         if module is None or self.functions:
             self._was_there = self._was_there and module is not None
-            return 0
+            return above
         symbols = exported(module)
         for name, choices in CALLED.items():
             self.functions[name] = next((module.bias + symbols[c].value for c in choices if c in symbols), 0)
@@ -99,7 +101,16 @@ class CudaProcess:
         wanted += [*self._exits(), *self.launches.wanted(redirect=self._was_there)]
         self.refused = place(self.target, self.session, wanted)
         self.target.refresh()
-        return len(wanted) - len(self.refused)
+        return above + len(wanted) - len(self.refused)
+
+    def _arm_runtime(self) -> int:
+        """Hook what programs register with, where it has a name; the driver's level does without."""
+        wanted = list(self.registration.wanted())
+        if not wanted:
+            return 0
+        refused = place(self.target, self.session, wanted)
+        self.target.refresh()
+        return len(wanted) - len(refused)
 
     def _is_hooked(self, entry: Entry) -> bool:
         """Return whether a function is hooked: those of graphs only where kernels may be there already."""
@@ -173,6 +184,9 @@ class CudaProcess:
 
     def _steps(self, entered: Entered, tid: int) -> Steps:
         entry = BY_NUMBER.get(entered.which)
+        if entered.which in (IMAGE, KERNEL, END):
+            yield from self.registration.steps(entered, tid)
+            return
         [at] = [self._scratches.pop()] if self._scratches else (yield [take_memory(SCRATCH)])
         if at < 0:
             return
@@ -203,6 +217,9 @@ class CudaProcess:
         if not failed and not self._is_swept:
             self._is_swept = True
             yield from self._sweep(scratch, tid)
+            self.registration.settle(tid)
+            if self.registration.is_waiting:
+                yield from self.know_device(scratch)
 
     def _sweep(self, scratch: Scratch, tid: int) -> Steps:
         """Hook what the driver hands out under our names beside what it exports."""
@@ -318,8 +335,9 @@ class CudaProcess:
         libraries = self._libraries()
         contexts = self.memory.contexts if self.memory else []
         seen = [c.handle for c in contexts if c.is_alive and all(one in c.constants for one in libraries)]
-        words = [MASK] if not libraries else seen[: protocol.CUDA_STATE.fields["seen"].count]
-        data = struct.pack(f"<{len(words)}Q", *words).ljust(protocol.CUDA_STATE.size, b"\0")
+        room = protocol.CUDA_STATE.fields["seen"].count
+        words = [MASK] if not libraries else seen[:room]
+        data = struct.pack(f"<{len(words)}Q", *words).ljust(8 * room, b"\0")
         self.target.memory.write(self.target.state + protocol.STATE_CUDA, data)
 
     def _unload(self, entry: Entry, entered: Entered, scratch: Scratch) -> Steps:
@@ -350,6 +368,11 @@ class CudaProcess:
             _bury(contexts)
 
     # --- from outside ---
+
+    def weave_ahead(self) -> None:
+        """Weave an image that will be loaded, while nobody waits for it."""
+        if self.device is not None:
+            self.registration.weave_one(self.device)
 
     def enable(self, mask: int) -> None:
         """Let these probes run from now on, bit by bit, and no others."""

@@ -78,7 +78,7 @@ class Weaver:
 
     `swap`: weaves. `plan`: our memory in each context. `on_image`: told of every image. `is_wanted`: a kernel
     has probes. `on_refused`: told of a kernel that was loaded before and the reason why it stays.
-    `asks_owner`: whether it matters which file an image lies in.
+    `asks_owner`: whether it matters which file an image lies in. `ahead`: weaves what will be loaded later.
     """
 
     swap: Callable[[Offer, Device], Swapped]
@@ -87,3 +87,4 @@ class Weaver:
     is_wanted: Callable[[str], bool] = lambda _kernel: False
     on_refused: Callable[[str, str], None] = lambda _kernel, _reason: None
     asks_owner: Callable[[], bool] = lambda: False
+    ahead: Callable[[Offer, Device], None] = lambda _offer, _device: None

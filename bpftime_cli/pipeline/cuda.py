@@ -14,7 +14,7 @@ from attachers.cuda.launches import LaunchProbe
 from attachers.cuda.names import any_matches, short_name
 from attachers.cuda.names import near as near_names
 from attachers.cuda.plan import CONTEXTS, MOST_RING, small
-from attachers.cuda.types import Image
+from attachers.cuda.types import Image, Swapped
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.cudacheck import STATUS
 from bpftime_cli.pipeline.kernelobjects import ObjectKernels
@@ -118,7 +118,7 @@ class KernelProbes:
 
     def _attach(self, traced: Traced) -> CudaAttacher:
         maps = self.maps()
-        listener = Listener(self._number, self._note, self._note_refused)
+        listener = Listener(self._number, self._note, self._note_refused, self._note_ahead)
         own = CudaAttacher(
             traced.target, self.session, maps, listener=listener, how=self.how, shared=self.shared
         )
@@ -194,6 +194,10 @@ class KernelProbes:
         """Tell of a kernel that was loaded before and runs without its probes."""
         self._tell(f"{short_name(kernel)} was loaded before and runs without probes: {reason}")
 
+    def _note_ahead(self, swapped: Swapped) -> None:
+        names = _some([short_name(kernel) for kernel in swapped.kernels])
+        self.console.note(f"cuda: woven before its first launch: {names or swapped.reason}", 1)
+
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
@@ -249,6 +253,11 @@ class KernelProbes:
         if any(any_matches((pattern,), name) for name in seen):
             hint = next(iter(self._unwoven), "-v tells more")
             return AttachProblem(f"'{pattern}' ran without probes", errno=95, hint=hint, span=probe.span)
+        registered = {name for own in self._attachers.values() for name in own.process.registration.kernels}
+        if any(any_matches((pattern,), name) for name in registered):
+            hint = "the program has it, and loads it when it is launched for the first time"
+            return AttachProblem(f"'{pattern}' was not launched", errno=2, hint=hint, span=probe.span)
+        near, seen = near or near_names(pattern, registered), seen | registered
         if near:
             hint = f"did you mean {_some(near)}?"
         elif seen:
@@ -256,6 +265,11 @@ class KernelProbes:
         else:
             hint = self._why_none()
         return AttachProblem(f"no kernel matches '{pattern}'", errno=2, hint=hint, span=probe.span)
+
+    def weave_ahead(self) -> None:
+        """Weave an image that a process has registered and will load, one each time; nobody waits for it."""
+        for own in self._attachers.values():
+            own.process.weave_ahead()
 
     # --- what devices have written ---
 

@@ -287,6 +287,7 @@ class Foreground:
             if self.config.duration and time.monotonic() - start >= self.config.duration:
                 return
             self.processes.welcome()
+            self.kernels.weave_ahead()
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
             self.processes.sleep(nap)
 

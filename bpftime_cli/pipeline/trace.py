@@ -278,6 +278,7 @@ class Trace:
                 return
             nap = NAPS[0] if busy else min(nap * 2, NAPS[1])
             self.processes.welcome()
+            self.kernels.weave_ahead()
             self.samples.look()
             self.clock.correct()
             pause = min(nap, self.local.wait(), max(0.0, next_print - now) if self.config.interval else nap)

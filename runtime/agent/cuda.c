@@ -110,6 +110,30 @@ HELPER s64 on_cuda(struct region *region, u64 *arguments, u64 which, u64 *words)
 	return 0;
 }
 
+// A kernel is registered (`__cudaRegisterFunction`): noted in a table of the process's own, which the tracer reads when the image's
+// registration ends; programs register tens of thousands. One that finds no room makes the thread knock, and the table is empty again.
+HELPER s64 on_cuda_name(struct region *region, u64 *arguments, u64 which, u64 *words)
+{
+	struct cuda_names *names = (void *)((struct cuda_state *)((u8 *)agent.state + STATE_CUDA))->names;
+	struct cuda_name *one;
+	u64 at;
+
+	if (!names || region->off)
+		return 0;
+	at = __atomic_fetch_add(&names->used, 1, __ATOMIC_RELAXED);
+	if (at >= names->room) {
+		ask(region, arguments, (u32)which, words);
+		at = __atomic_fetch_add(&names->used, 1, __ATOMIC_RELAXED);
+	}
+	if (at >= names->room)
+		return 0;
+	one = (struct cuda_name *)(names + 1) + at;
+	one->host = arguments[1];
+	one->name = arguments[3];
+	__atomic_store_n(&one->handle, arguments[0], __ATOMIC_RELEASE);
+	return 0;
+}
+
 static const struct cuda_kernel *kernel_of(u64 handle)
 {
 	const struct cuda_state *state = (void *)((u8 *)agent.state + STATE_CUDA);

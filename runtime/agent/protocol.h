@@ -420,11 +420,31 @@ struct cuda_state {
 	u64 seen[32];
 	u64 kernels;
 	u64 mask;
+	u64 names;
 };
-_Static_assert(sizeof(struct cuda_state) == 272, "cuda_state");
+_Static_assert(sizeof(struct cuda_state) == 280, "cuda_state");
 _Static_assert(__builtin_offsetof(struct cuda_state, seen) == 0, "seen");
 _Static_assert(__builtin_offsetof(struct cuda_state, kernels) == 256, "kernels");
 _Static_assert(__builtin_offsetof(struct cuda_state, mask) == 264, "mask");
+_Static_assert(__builtin_offsetof(struct cuda_state, names) == 272, "names");
+
+struct cuda_names {
+	u64 used;
+	u64 room;
+};
+_Static_assert(sizeof(struct cuda_names) == 16, "cuda_names");
+_Static_assert(__builtin_offsetof(struct cuda_names, used) == 0, "used");
+_Static_assert(__builtin_offsetof(struct cuda_names, room) == 8, "room");
+
+struct cuda_name {
+	u64 handle;
+	u64 host;
+	u64 name;
+};
+_Static_assert(sizeof(struct cuda_name) == 24, "cuda_name");
+_Static_assert(__builtin_offsetof(struct cuda_name, handle) == 0, "handle");
+_Static_assert(__builtin_offsetof(struct cuda_name, host) == 8, "host");
+_Static_assert(__builtin_offsetof(struct cuda_name, name) == 16, "name");
 
 struct cuda_kernel {
 	u64 handle;

@@ -201,7 +201,13 @@ CUDA_FRAME = Layout(  # on the stack of a thread in a hook; `arguments`: six reg
 CUDA_SERVICE = Layout(  # of the thread that calls when no hook does; `turn`: address of a word in the region
     "cuda_service", 2064, "0 u64 region,8 u64 turn,16 u64 spare[2],32 bytes frame[2032]"
 )
-CUDA_STATE = Layout("cuda_state", 272, "0 u64 seen[32],256 u64 kernels,264 u64 mask")
+CUDA_STATE = Layout("cuda_state", 280, "0 u64 seen[32],256 u64 kernels,264 u64 mask,272 u64 names")
+CUDA_NAMES = Layout("cuda_names", 16, "0 u64 used,8 u64 room")  # ahead of what is registered
+CUDA_NAME = (
+    Layout(  # a kernel that a program registers; `host`: the function that stands for it, `name`: address
+        "cuda_name", 24, "0 u64 handle,8 u64 host,16 u64 name"
+    )
+)
 CUDA_KERNEL = (
     Layout(  # of a table by handle; `instead`: what is launched; `probes`: bits of those that want it
         "cuda_kernel", 32, "0 u64 handle,8 u64 instead,16 u64 number,24 u64 probes"
@@ -356,6 +362,8 @@ LAYOUTS = (
     CUDA_FRAME,
     CUDA_SERVICE,
     CUDA_STATE,
+    CUDA_NAMES,
+    CUDA_NAME,
     CUDA_KERNEL,
     CUDA_LAUNCH,
     FRAME,

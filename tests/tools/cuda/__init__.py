@@ -15,7 +15,7 @@ LIBRARY = "libcuda.so.1"
 WARNINGS = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 # Small functions of ours have room behind them, as the large ones of a real driver have.
 OF_RUNTIME = ("registered",)
-RUNTIME = ("-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-soname,libcudart.so.13")
+RUNTIME = ("-falign-functions=64", "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-soname,libcudart.so.13")
 DRIVER = ("-falign-functions=64", "-fPIC", "-shared", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}")
 
 
@@ -45,6 +45,13 @@ def driver() -> Path:
 def runtime() -> Path:
     """The double of the runtime's library."""
     return _made([HERE / "runtime" / "cudart.c"], [], RUNTIME, "libcudart.so.13")
+
+
+@cache
+def whole_app(name: str, *flags: str) -> Path:
+    """A program with the runtime inside, as nvcc links it: its symbols are there, and nothing exports them."""
+    links = (f'-DFATBIN="{APPS / "vecadd.fatbin"}"', "-fvisibility=hidden", "-falign-functions=64", *flags)
+    return _made([APPS / f"{name}.c", HERE / "runtime" / "cudart.c"], [], links, f"{name}-whole")
 
 
 @cache

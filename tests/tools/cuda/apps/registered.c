@@ -1,5 +1,6 @@
 // What nvcc makes of `vecadd<<<4, 32>>>(…)`, written out: the image in its sections, its registration before main, the stubs.
-// The runtime opens the driver itself, later. -DNEW launches as code from CUDA 13 does. FATBIN is the image's path.
+// The runtime opens the driver itself, later. -DNEW launches as code from CUDA 13 does. -DTWO: two images, of which the second
+// has a kernel that is never launched. FATBIN is the image's path.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ int cudaDeviceSynchronize(void);
 __asm__(".section .nv_fatbin, \"a\"\n.balign 8\nfatbinData: .incbin \"" FATBIN "\"\n.text\n");
 extern const char fatbinData[] __attribute__((visibility("hidden")));
 static const struct fatbin wrapper __attribute__((section(".nvFatBinSegment"))) = { 0x466243B1, 1, fatbinData, 0 };
-static void **handle;
+static const struct fatbin other __attribute__((section(".nvFatBinSegment"))) = { 0x466243B1, 1, fatbinData, 0 };
+static void **handle, **second;
 
 static int launch(const void *stub, void **args)
 {
@@ -63,14 +65,22 @@ static int scale(float *c, int n)
 static void leave(void)
 {
 	__cudaUnregisterFatBinary(handle);
+	if (second != handle)
+		__cudaUnregisterFatBinary(second);
 }
 
 __attribute__((constructor)) static void enter(void)
 {
-	handle = __cudaRegisterFatBinary(&wrapper);
+	second = handle = __cudaRegisterFatBinary(&wrapper);
 	__cudaRegisterFunction(handle, (char *)vecadd, 0, "_Z6vecaddPKfS0_Pfi", -1, 0, 0, 0, 0, 0);
-	__cudaRegisterFunction(handle, (char *)scale, 0, "_Z5scaleILi3EEvPfi", -1, 0, 0, 0, 0, 0);
+#ifdef TWO
 	__cudaRegisterFatBinaryEnd(handle);
+	second = __cudaRegisterFatBinary(&other);
+	__cudaRegisterFunction(second, "", 0, "_Z6unusedPf", -1, 0, 0, 0, 0, 0);
+#endif
+	(void)other;
+	__cudaRegisterFunction(second, (char *)scale, 0, "_Z5scaleILi3EEvPfi", -1, 0, 0, 0, 0, 0);
+	__cudaRegisterFatBinaryEnd(second);
 	atexit(leave);
 }
 
