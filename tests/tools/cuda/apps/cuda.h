@@ -37,6 +37,7 @@ CUresult cuLinkDestroy(CUlinkState);
 CUresult cuMemAlloc_v2(CUdeviceptr *, size_t);
 CUresult cuMemcpyHtoD_v2(CUdeviceptr, const void *, size_t);
 CUresult cuMemcpyDtoH_v2(void *, CUdeviceptr, size_t);
+CUresult cuMemsetD8_v2(CUdeviceptr, unsigned char, size_t);
 CUresult cuLaunchKernel(CUfunction, u32, u32, u32, u32, u32, u32, u32, CUstream, void **, void **);
 struct node { // CUDA_KERNEL_NODE_PARAMS_v2
 	CUfunction function;

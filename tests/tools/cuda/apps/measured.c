@@ -84,11 +84,12 @@ static void keep(const char *path, size_t values)
 	free(host);
 }
 
-static void work(int before, int timed)
+static void work(int before, int timed, u32 outputs)
 {
 	CUevent *events = calloc((size_t)timed * 2, sizeof(*events));
 	float ms;
 
+	check(cuMemsetD8_v2(out, 0, count(outputs) * sizeof(float)), "clear"); // what launches before have left there
 	for (int i = 0; i < before; i++)
 		launch();
 	for (int i = 0; i < 2 * timed; i++)
@@ -145,7 +146,7 @@ int main(int argc, char **argv)
 		line[strcspn(line, "\n")] = 0;
 		if (!kernel)
 			start(argv[1], shape);
-		work(atoi(argv[4]), atoi(argv[5]));
+		work(atoi(argv[4]), atoi(argv[5]), shape->outputs);
 		if (*line)
 			keep(line, count(shape->outputs));
 		printf("threads %llu\ndone\n", (unsigned long long)grid[0] * grid[1] * block[0] * block[1] * (exec ? NODES : 1));
