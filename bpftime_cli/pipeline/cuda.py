@@ -170,6 +170,11 @@ class KernelProbes:
         if self:
             self._attacher(traced).process.serve(knock, tid)
 
+    @property
+    def attachers(self) -> list[CudaAttacher]:
+        """Return what is attached, one for each process."""
+        return list(self._attachers.values())
+
     # --- what is told ---
 
     def _note(self, image: Image) -> None:

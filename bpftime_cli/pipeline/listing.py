@@ -11,6 +11,7 @@ from attachers.inject.visit import find_state
 from attachers.patch.cost import COSTS, HOOK
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import WORDS, is_attached
+from bpftime_cli.pipeline.kernellinks import TYPES as KERNEL_TYPES
 from bpftime_cli.pipeline.objects import CONTEXTS
 from bpftime_cli.pipeline.orphans import command_of, reap
 from bpftime_cli.pipeline.sessions import OpenSession, opened
@@ -19,9 +20,10 @@ from runtime.errors import Problem
 from runtime.events import Value
 from runtime.maps.layout import HASHES
 from runtime.maps.spec import MapKind
-from runtime.shm.handlers import EventEntry, Link
+from runtime.shm.handlers import EventEntry, Link, LinkState
 
 Row = dict[str, Value]
+KERNEL_WORDS = ("cuda:", "cudaret:", "cudamem:")
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "session": (
         ("SESSION", "session"),
@@ -212,13 +214,20 @@ def _link_rows(session: OpenSession, pids: tuple[int, ...]) -> list[Row]:
                 "backend": "frida" if link.cost == HOOK.number else "inline",
                 "hits": None,
                 "ns": None,
-                "state": is_attached(link).name.lower(),
+                "state": _state(link, event),
                 "sites": link.sites,
                 "cookie": link.cookie,
                 "cost": _cost(link),
             }
         )
     return rows
+
+
+def _state(link: Link, event: EventEntry | None) -> str:
+    """Return a link's state in a word; one of kernels that no module has yet waits for one."""
+    state = is_attached(link)
+    waits = state is LinkState.PENDING and event is not None and event.type in KERNEL_TYPES
+    return "waiting" if waits else state.name.lower()
 
 
 def _cost(link: Link) -> str | None:
@@ -231,10 +240,14 @@ def _comm(link: Link) -> str:
 
 
 def _type(event: EventEntry) -> str | None:
+    if event.type in KERNEL_TYPES:
+        return event.text.partition(":")[0]
     return "usdt" if event.text.startswith("usdt:") else WORDS.get(event.type)
 
 
 def _target(text: str) -> str:
+    if text.startswith(KERNEL_WORDS):
+        return text.partition(":")[2]
     binary, _, function = text.rpartition(":")
     return f"{Path(binary).name}:{function}"
 

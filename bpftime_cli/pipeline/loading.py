@@ -16,6 +16,7 @@ from bpftime_cli.pipeline.attaching import Attaching, Place, place_of_section
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
 from bpftime_cli.pipeline.cuda import KernelProbes
+from bpftime_cli.pipeline.kernellinks import KernelLinks
 from bpftime_cli.pipeline.kernelobjects import ObjectKernels
 from bpftime_cli.pipeline.objects import Loaded, place, room_for
 from bpftime_cli.pipeline.processes import Processes, Traced
@@ -203,6 +204,7 @@ class Foreground:
         how = self.config.assembler, self.config.cuda_dump
         self.kernels = KernelProbes(console, Names(), kernels, kernels, self.session, how)
         self.processes.serve_cuda = self.kernels.serve
+        self.kernel_links = KernelLinks(self.attaching.handlers, self.loaded.kept.programs)
         self.count = 0
         self._collected = 0.0
         self._placed: dict[int, set[str]] = {}  # names of programs attached, by the id of their target
@@ -261,7 +263,12 @@ class Foreground:
         links, refused = arm(self.attaching, traced.attacher, places)
         placed.update(name for _, _, name in links)
         traced.seen |= {m.start for m in traced.target.modules}
-        return len(links) + self.kernels.arm(traced), refused
+        count = len(links) + self.kernels.arm(traced)
+        self._look_at_links()
+        return count, refused
+
+    def _look_at_links(self) -> None:
+        self.kernel_links.look(self.kernels.attachers, self.kernels.probes)
 
     def _take_records(self) -> None:
         """Print what kernels have written since."""
@@ -275,6 +282,7 @@ class Foreground:
         self._take_records()
         if time.monotonic() - self._collected >= COLLECTED_EACH:
             self.kernels.collect()
+            self._look_at_links()
             self._collected = time.monotonic()
 
     def _loop(self, pressed: list[int]) -> None:
