@@ -21,10 +21,14 @@ LIMIT = 30
 class Running:
     """The program `registered`, which says that it is ready and goes on when it is told."""
 
-    def __init__(self, server: Server, folder: Path, **more: str) -> None:
+    def __init__(self, server: Server, folder: Path, *flags: str, **more: str) -> None:
         env = {**environment(server, driver(), folder), "WAITS": "1", **more}
         self.process = subprocess.Popen(
-            [str(app("registered"))], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(app("registered", *flags))],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout.readline() == "ready\n"
 
@@ -71,4 +75,16 @@ def test_a_program_goes_on_as_before_when_the_trace_ends_first(tmp_path: Path) -
         assert tracer.wait(LIMIT) == 0
         assert target.go_on() == "done\n"
     assert target.process.returncode == 0
+    assert not server.faults
+
+
+def test_nodes_that_are_added_to_graphs_later_are_probed(tmp_path: Path) -> None:
+    """The kernel was loaded and launched before: the graph gets its woven form."""
+    with Server(tmp_path) as server:
+        target = Running(server, tmp_path, "-DGRAPH", FIRST="1")
+        tracer, _ = trace(target.process.pid, "cuda:* { @[kernel] = count(); }")
+        assert target.go_on() == "done\n"
+        out, errors = tracer.communicate(timeout=LIMIT)
+    assert target.process.returncode == 0
+    assert out == "@[scale<3>]: 128\n@[vecadd]: 256\n", errors
     assert not server.faults

@@ -1,6 +1,7 @@
 // What nvcc makes of `vecadd<<<4, 32>>>(…)`, written out: the image in its sections, its registration before main, the stubs.
 // The runtime opens the driver itself, later. -DNEW launches as code from CUDA 13 does. -DTWO: two images, of which the second
-// has a kernel that is never launched. FATBIN is the image's path.
+// has a kernel that is never launched. -DGRAPH: the later launches are those of a graph. FATBIN is the image's path.
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,26 @@ static int scale(float *c, int n)
 	return launch((void *)scale, args);
 }
 
+struct node { // CUDA_KERNEL_NODE_PARAMS_v2
+	void *function;
+	unsigned grid[3], block[3], shared;
+	void **parameters, **extra, *kernel, *context;
+};
+
+// Launch the kernel by a graph of one node, made now.
+__attribute__((unused)) static int by_graph(const float *a, const float *b, float *c, int n)
+{
+	void *args[] = { &a, &b, &c, &n }, *graph, *exec, *made, *driver = dlopen("libcuda.so.1", RTLD_NOW);
+	int (*create)(void **, unsigned) = dlsym(driver, "cuGraphCreate");
+	int (*add)(void **, void *, void *, size_t, const struct node *) = dlsym(driver, "cuGraphAddKernelNode_v2");
+	int (*instantiate)(void **, void *, unsigned long) = dlsym(driver, "cuGraphInstantiateWithFlags");
+	int (*start)(void *, void *) = dlsym(driver, "cuGraphLaunch");
+	struct node node = { .grid = { 4, 1, 1 }, .block = { 32, 1, 1 }, .parameters = args };
+
+	return __cudaGetKernel(&node.kernel, (void *)vecadd) || create(&graph, 0) || add(&made, graph, 0, 0, &node) ||
+	       instantiate(&exec, graph, 0) || start(exec, 0);
+}
+
 static void leave(void)
 {
 	__cudaUnregisterFatBinary(handle);
@@ -109,6 +130,11 @@ int main(void)
 		getchar();
 	}
 	for (int i = 0; i < 2; i++) {
+#ifdef GRAPH
+		if (by_graph(da, db, dc, 100))
+			return 6;
+		continue;
+#endif
 		__cudaPushCallConfiguration(grid, block, 0, 0);
 		if (vecadd(da, db, dc, 100))
 			return 4;
