@@ -11,7 +11,7 @@ LINKAGES = ("visible", "weak", "extern", "common")
 DIMENSIONS = re.compile(r"\[\s*(0[xX][0-9a-fA-F]{1,16}|\d{0,18})U?\s*\]")
 MOST = 1 << 40  # elements: more is damage
 _ATTRIBUTE = re.compile(r"\.attribute\s*\([^)]*\)")
-_HEAD = re.compile(r"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*+)(.*)", re.S)
+_HEAD = re.compile(r"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*)(.*)", re.S)
 _WORD = re.compile(r"\.([\w:]+)(?:\s+(\d{1,18})(?!\d))?")
 _DECLARED = re.compile(rf"({NAME})\s*((?:\[[^\]]*\]\s*)*)(?:=\s*(.*))?\Z", re.S)
 _FAMILY = re.compile(rf"({NAME})(?:\s*<\s*(\d{{1,18}})\s*>)?\Z")

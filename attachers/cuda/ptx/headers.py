@@ -9,7 +9,7 @@ from attachers.cuda.ptx.syntax import SIZES, VECTORS, Function, Parameter, probl
 from attachers.cuda.ptx.tokens import NAME, block_end, split, without_comments, words
 
 _PARAMETER = re.compile(
-    rf"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*+)({NAME})\s*((?:\[[^\]]*\]\s*)*)\Z", re.S
+    rf"\s*+((?:\.[\w:]++(?:\s++\d++(?=\s))?\s*+)*)({NAME})\s*((?:\[[^\]]*\]\s*)*)\Z", re.S
 )
 _Lists = list[tuple[int, int]]
 

@@ -17,7 +17,8 @@ _VERSION = re.compile(r"\.version\s+(\d{1,3})\.(\d{1,3})")
 _TARGET = re.compile(r"\.target\s+([\w]+(?:\s*,\s*\w+)*)")
 _ADDRESS_SIZE = re.compile(r"\.address_size\s+(\d{1,3})")
 _WORD = re.compile(r"\.[A-Za-z_]\w*|@@\w+|[A-Za-z_$%][\w$]*|.", re.S)
-_LEADS = re.compile(rf"(?:\.(?:{'|'.join(LINKAGES)})\b\s*)*+\.(\w+)")
+_LINKAGE = rf"(?:{'|'.join(LINKAGES)})\b"
+_LEADS = re.compile(rf"(?:\.{_LINKAGE}\s*)*\.(?!{_LINKAGE})(\w+)")
 _TO_NEWLINE = (".file", ".loc", "@@DWARF")
 LARGEST = 256 << 20  # characters
 

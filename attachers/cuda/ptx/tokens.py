@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from attachers.cuda.ptx.syntax import problem_at
 
 NAME = r"[A-Za-z_$%][\w$]*"
-_STRING = r'"(?:\\.|[^"\\\n])*+"'
-_COMMENT = r"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/"
-_BLANK = re.compile(rf"(?:[\s\0]++|{_COMMENT})*+")
-_STATEMENT = re.compile(rf'(?:[^;"/]++|{_STRING}|{_COMMENT}|/(?![/*]))*+;')
+# Only single characters are repeated possessively: of groups, Python before 3.11.5 forgets where one began.
+_STRING = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"'
+_COMMENT = r"//[^\n]*+|/\*[^*]*+(?:\*(?!/)[^*]*+)*\*/"
+_BLANK = re.compile(rf"(?:[\s\0]++|{_COMMENT})*")
+_STATEMENT = re.compile(rf'(?:[^;"/]++|{_STRING}|{_COMMENT}|/(?![/*]))*;')
 _BRACES = re.compile(rf"[{{}}]|{_STRING}|{_COMMENT}")
 _WORD = re.compile(
     rf"(?P<blank>[\s\0]++|{_COMMENT})|(?P<string>{_STRING})|(?P<directive>\.[A-Za-z_][\w]*(?:::\w+)*)"
