@@ -16,7 +16,7 @@ from runtime.agent.protocol import SiteState
 from runtime.errors import AttachProblem
 from tests.tools.session import Script
 from tests.tools.target import build
-from tests.tools.tracing import PATIENCE, Running, Tracer, bpftime, changed, text_of
+from tests.tools.tracing import BPFTIME, PATIENCE, Running, Tracer, bpftime, changed, text_of
 
 FRIDA = ("-q", "--backend", "frida")
 
@@ -195,7 +195,7 @@ def test_a_program_that_becomes_another_is_hooked_again(tmp_path: Path) -> None:
     program = "uprobe:plain:outer { @ = count(); }"
     line = f"exec {build('plain')} 7"
     done = subprocess.run(
-        [*("python", "-m", "bpftime_cli"), "trace", *FRIDA, "-o", str(out), "-e", program, "--", "sh", "-c", line],
+        [*BPFTIME, "trace", *FRIDA, "-o", str(out), "-e", program, "--", "sh", "-c", line],
         input=b"\n\n", capture_output=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert out.read_text() == "@: 7\n", done.stderr
