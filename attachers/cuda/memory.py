@@ -34,6 +34,7 @@ class DeviceMemory:
         self.memory, self.functions, self.plan, self.enabled = target.memory, functions, plan, enabled
         self._target, self._session = target, session
         self.contexts: list[Context] = []
+        self._furnished_now: set[int] = set()
 
     def call(self, name: str, *arguments: int, flags: int = 0) -> Call:
         """Return a call of one of the driver's functions; where it has none, one that fails."""
@@ -51,10 +52,16 @@ class DeviceMemory:
         handle = scratch.u64(cell)
         if done[0] or not handle:
             return
+        while handle in self._furnished_now:  # by another thread: one set of memory for all of a context
+            yield [NOTHING]
         found = self.known(handle)
         if found is None:
             found = Context(handle, scratch.u32(device) if not done[1] else 0)
-            yield from self._relaxed(scratch, self._furnish(scratch, found))
+            self._furnished_now.add(handle)
+            try:
+                yield from self._relaxed(scratch, self._furnish(scratch, found))
+            finally:
+                self._furnished_now.discard(handle)
         if found.base or not self.plan.size:
             result.append(found)
 
