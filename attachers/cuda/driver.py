@@ -278,7 +278,7 @@ class CudaProcess:
                 call("attribute", processors, PROCESSORS, device),
             ]
             kinds.append((10 * scratch.u32(major) + scratch.u32(minor), scratch.u32(processors)))
-        if kinds:
+        if kinds and self.device is None:  # another thread may have asked meanwhile
             version = scratch.u32(cells[0])
             alike = len({arch for arch, _ in kinds}) == 1
             self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)

@@ -33,6 +33,7 @@ class Service:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._at = 0
         self._word = 0
+        self._is_starting = False
 
     @property
     def runs(self) -> bool:
@@ -41,6 +42,14 @@ class Service:
 
     def start(self, scratch: Scratch, functions: tuple[int, int]) -> Steps:
         """Start it. `functions`: addresses of pthread_create and pthread_detach in the process."""
+        if not self._is_starting:  # by another thread
+            self._is_starting = True
+            try:
+                yield from self._start(scratch, functions)
+            finally:
+                self._is_starting = False
+
+    def _start(self, scratch: Scratch, functions: tuple[int, int]) -> Steps:
         create, detach = functions
         if self.runs or not create:
             return
