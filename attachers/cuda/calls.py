@@ -42,6 +42,23 @@ Steps = Generator[Sequence[Call], list[int], None]
 """What happens in one conversation: gives lists of calls, takes their results."""
 
 
+NOTHING = Call(0, (39,))  # getpid(2)
+
+
+def alone(busy: set[object], key: object, steps: Steps) -> Steps:
+    """Do something that no two threads of a process are to do at once; who comes meanwhile waits.
+
+    `busy`: what is being done. `steps` begin when their turn has come: what they ask of is known by then.
+    """
+    while key in busy:
+        yield [NOTHING]
+    busy.add(key)
+    try:
+        yield from steps
+    finally:
+        busy.discard(key)
+
+
 def take_memory(size: int) -> Call:
     """Return the call that maps fresh memory of at least `size` bytes."""
     return Call(

@@ -6,7 +6,17 @@ import struct
 from collections.abc import Callable, Iterator
 
 from attachers.cuda import loads
-from attachers.cuda.calls import MAIN, MUST, Call, Conversations, Entered, Steps, give_memory, take_memory
+from attachers.cuda.calls import (
+    MAIN,
+    MUST,
+    Call,
+    Conversations,
+    Entered,
+    Steps,
+    alone,
+    give_memory,
+    take_memory,
+)
 from attachers.cuda.contexts import SCRATCH, Context, Scratch
 from attachers.cuda.entries import (
     CALLED,
@@ -62,6 +72,7 @@ class CudaProcess:
         self.loaded: dict[int, Loaded] = {}
         self._talks = Conversations(target.memory, self._waits)
         self._scratches: list[int] = []
+        self._busy: set[object] = set()
         self._is_swept = False
         self.enabled = MASK
         self.start_result = 0  # of cuInit
@@ -263,6 +274,10 @@ class CudaProcess:
 
     def know_device(self, scratch: Scratch) -> Steps:
         """Ask the driver what it is and what devices there are."""
+        if self.device is None:
+            yield from alone(self._busy, "device", self._ask_device(scratch))
+
+    def _ask_device(self, scratch: Scratch) -> Steps:
         if self.device is not None:
             return
         call, cells = self._call, [scratch.room() for _ in range(2)]
@@ -278,7 +293,7 @@ class CudaProcess:
                 call("attribute", processors, PROCESSORS, device),
             ]
             kinds.append((10 * scratch.u32(major) + scratch.u32(minor), scratch.u32(processors)))
-        if kinds and self.device is None:  # another thread may have asked meanwhile
+        if kinds:
             version = scratch.u32(cells[0])
             alike = len({arch for arch, _ in kinds}) == 1
             self.device = Device(min(a for a, _ in kinds), version, max(p for _, p in kinds), alike)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from attachers.cuda import fatbin
-from attachers.cuda.calls import MUST, Call, Steps, give_memory, take_memory
+from attachers.cuda.calls import MUST, Call, Steps, alone, give_memory, take_memory
 from attachers.cuda.choosing import best_ptx
 from attachers.cuda.contexts import Scratch
 from attachers.cuda.memory import CONSTANT, DeviceMemory
@@ -39,6 +39,7 @@ class Late:
     on_refused: Callable[[str, str], None]
     _images: list[Offer] | None = None
     _modules: dict[tuple[int, int], int] = field(default_factory=dict)
+    _busy: set[object] = field(default_factory=set)
 
     def instead(self, name: str, handle: int, scratch: Scratch, result: list[int]) -> Steps:
         """Find the woven form of a kernel; it is put into `result`, where that stays 0 there is none."""
@@ -100,22 +101,26 @@ class Late:
         found: list[int] = []
         yield from self._context(scratch, found)
         key = (number, found[0] if found else 0)
-        if key not in self._modules:
-            self._modules[key] = 0
-            swapped = self.swap(self.images()[number], self.device)
-            if swapped.image is None:
-                return
-            cell, size = scratch.room(), len(swapped.image)
-            [at] = yield [take_memory(size)]
-            self.target.memory.write(at, swapped.image)
-            load = Call(self.memory.functions["cuModuleLoadData"], (cell, at), MUST)
-            [failed] = yield [load]
-            yield [give_memory(at, size)]
-            if failed:
-                return
-            self._modules[key] = scratch.u64(cell)
-            yield from self.memory.bind(scratch, self._modules[key], is_library=False)
+        yield from alone(self._busy, key, self._load(key, scratch))
         result[0] = self._modules[key]
+
+    def _load(self, key: tuple[int, int], scratch: Scratch) -> Steps:
+        if key in self._modules:
+            return
+        self._modules[key] = 0
+        swapped = self.swap(self.images()[key[0]], self.device)
+        if swapped.image is None:
+            return
+        cell, size = scratch.room(), len(swapped.image)
+        [at] = yield [take_memory(size)]
+        self.target.memory.write(at, swapped.image)
+        load = Call(self.memory.functions["cuModuleLoadData"], (cell, at), MUST)
+        [failed] = yield [load]
+        yield [give_memory(at, size)]
+        if failed:
+            return
+        self._modules[key] = scratch.u64(cell)
+        yield from self.memory.bind(scratch, self._modules[key], is_library=False)
 
     def _context(self, scratch: Scratch, result: list[int]) -> Steps:
         cell = scratch.room()

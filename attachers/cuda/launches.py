@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from attachers.cuda.calls import Call, Entered, Steps, take_memory
+from attachers.cuda.calls import Call, Entered, Steps, alone, take_memory
 from attachers.cuda.contexts import Scratch
 from attachers.cuda.entries import LAUNCH_ENDINGS, LAUNCHES
 from attachers.cuda.hooks import Wanted, driver_of, exported, image_of, launch_image
@@ -48,6 +48,7 @@ class Launches:
     names: dict[int, str] = field(default_factory=dict)
     probes: list[LaunchProbe] = field(default_factory=list)
     _table: int = 0
+    _busy: set[object] = field(default_factory=set)
     _used: dict[int, int] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _instead: dict[int, int] = field(default_factory=dict)
@@ -107,12 +108,9 @@ class Launches:
         if handle in self._instead:
             return
         if not self._table:
-            [at] = yield [take_memory(ENTRIES * protocol.CUDA_KERNEL.size)]
-            if at < 0:
-                return
-            self._table = at
-            words = at.to_bytes(8, "little") + (ENTRIES - 1).to_bytes(8, "little")
-            self.target.memory.write(self.target.state + protocol.STATE_CUDA + STATE_KERNELS, words)
+            yield from alone(self._busy, "table", self._make_table())
+        if not self._table:
+            return
         name: list[str] = []
         yield from self._name(handle, scratch, name)
         instead = [0]
@@ -123,6 +121,14 @@ class Launches:
         self._put(handle, name[0] if name else "", instead[0])
         if instead[0] and name:
             self._put(instead[0], name[0], instead[0])
+
+    def _make_table(self) -> Steps:
+        [at] = [0] if self._table else (yield [take_memory(ENTRIES * protocol.CUDA_KERNEL.size)])
+        if at <= 0:
+            return
+        self._table = at
+        words = at.to_bytes(8, "little") + (ENTRIES - 1).to_bytes(8, "little")
+        self.target.memory.write(self.target.state + protocol.STATE_CUDA + STATE_KERNELS, words)
 
     def _name(self, handle: int, scratch: Scratch, result: list[str]) -> Steps:
         cell = scratch.room()

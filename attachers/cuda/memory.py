@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attachers.cuda.calls import MUST, NOT_MADE, Call, Steps, give_memory, take_memory
+from attachers.cuda.calls import MUST, NOT_MADE, NOTHING, Call, Steps, alone, give_memory, take_memory
 from attachers.cuda.clock import ROOM as CLOCK_ROOM
 from attachers.cuda.clock import calibrate
 from attachers.cuda.contexts import Context, Scratch
@@ -22,7 +22,6 @@ CONSTANT = b"__bpftime_ctx\0"
 CONSTANT_BYTES = 256
 NON_BLOCKING, RELAXED, PORTABLE_MAPPED = 1, 2, 3  # of streams, stream capture, host registration (cuda.h)
 MASK = (1 << 64) - 1
-NOTHING = Call(0, (39,))  # getpid(2)
 
 
 class DeviceMemory:
@@ -34,7 +33,7 @@ class DeviceMemory:
         self.memory, self.functions, self.plan, self.enabled = target.memory, functions, plan, enabled
         self._target, self._session = target, session
         self.contexts: list[Context] = []
-        self._furnished_now: set[int] = set()
+        self._busy: set[object] = set()
 
     def call(self, name: str, *arguments: int, flags: int = 0) -> Call:
         """Return a call of one of the driver's functions; where it has none, one that fails."""
@@ -52,16 +51,14 @@ class DeviceMemory:
         handle = scratch.u64(cell)
         if done[0] or not handle:
             return
-        while handle in self._furnished_now:  # by another thread: one set of memory for all of a context
-            yield [NOTHING]
+        number = scratch.u32(device) if not done[1] else 0
+        yield from alone(self._busy, handle, self._furnished(scratch, handle, number, result))
+
+    def _furnished(self, scratch: Scratch, handle: int, device: int, result: list[Context]) -> Steps:
         found = self.known(handle)
         if found is None:
-            found = Context(handle, scratch.u32(device) if not done[1] else 0)
-            self._furnished_now.add(handle)
-            try:
-                yield from self._relaxed(scratch, self._furnish(scratch, found))
-            finally:
-                self._furnished_now.discard(handle)
+            found = Context(handle, device)
+            yield from self._relaxed(scratch, self._furnish(scratch, found))
         if found.base or not self.plan.size:
             result.append(found)
 

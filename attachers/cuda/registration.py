@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from attachers.cuda.calls import Entered, Steps, take_memory
+from attachers.cuda.calls import Entered, Steps, alone, take_memory
 from attachers.cuda.hooks import Wanted, image_of
 from attachers.cuda.incoming import owner_of, read_image
 from attachers.cuda.types import Device, Offer, Weaver
@@ -64,6 +64,7 @@ class Registration:
     _begun: dict[int, Registered] = field(default_factory=dict)
     _ready: list[Registered] = field(default_factory=list)
     _table: int = 0
+    _busy: set[object] = field(default_factory=set)
 
     def wanted(self) -> Iterator[Wanted]:
         """Return the functions to hook that the process has now."""
@@ -76,13 +77,9 @@ class Registration:
     def steps(self, entered: Entered, tid: int) -> Steps:
         """Take up what a thread registers."""
         if not self._table:
-            [at] = yield [take_memory(protocol.CUDA_NAMES.size + ROOM * protocol.CUDA_NAME.size)]
-            if at < 0:
-                return
-            self._table = at
-            self.target.memory.write(at, protocol.CUDA_NAMES.pack(used=0, room=ROOM))
-            state = self.target.state + protocol.STATE_CUDA
-            self.target.memory.write(state + NAMES_AT, at.to_bytes(8, "little"))
+            yield from alone(self._busy, "table", self._make_table())
+        if not self._table:
+            return
         if entered.which == KERNEL:
             self._take_names(tid)
         elif entered.which == IMAGE:
@@ -90,6 +87,16 @@ class Registration:
             self._begun[tid] = Registered(entered.arguments[0])
         elif entered.which == END:
             self.settle(tid)
+
+    def _make_table(self) -> Steps:
+        size = protocol.CUDA_NAMES.size + ROOM * protocol.CUDA_NAME.size
+        [at] = [0] if self._table else (yield [take_memory(size)])
+        if at <= 0:
+            return
+        self._table = at
+        self.target.memory.write(at, protocol.CUDA_NAMES.pack(used=0, room=ROOM))
+        state = self.target.state + protocol.STATE_CUDA
+        self.target.memory.write(state + NAMES_AT, at.to_bytes(8, "little"))
 
     def settle(self, tid: int) -> None:
         """Take up what a thread has registered so far: by its end, or when it goes on."""

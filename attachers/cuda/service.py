@@ -10,7 +10,7 @@ import ctypes
 import struct
 import time
 
-from attachers.cuda.calls import MUST, Call, Steps, read_results, take_memory, write_calls
+from attachers.cuda.calls import MUST, Call, Steps, alone, read_results, take_memory, write_calls
 from attachers.cuda.contexts import SCRATCH, Scratch
 from attachers.target import Target
 from runtime.agent import protocol
@@ -33,7 +33,7 @@ class Service:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._at = 0
         self._word = 0
-        self._is_starting = False
+        self._busy: set[object] = set()
 
     @property
     def runs(self) -> bool:
@@ -42,12 +42,8 @@ class Service:
 
     def start(self, scratch: Scratch, functions: tuple[int, int]) -> Steps:
         """Start it. `functions`: addresses of pthread_create and pthread_detach in the process."""
-        if not self._is_starting:  # by another thread
-            self._is_starting = True
-            try:
-                yield from self._start(scratch, functions)
-            finally:
-                self._is_starting = False
+        if not self.runs:
+            yield from alone(self._busy, "start", self._start(scratch, functions))
 
     def _start(self, scratch: Scratch, functions: tuple[int, int]) -> Steps:
         create, detach = functions
