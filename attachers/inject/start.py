@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 
+from attachers.inject.dispositions import ignore_again
 from attachers.inject.execs import check_native, hold_at_start, seize
 from attachers.inject.preload import CannotRun
 from attachers.inject.ptrace import Tracee, collected
@@ -51,6 +52,7 @@ def _become(argv: list[str], preloaded: dict[str, str], told: int, fail: int) ->
     try:
         for number in IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
+        ignore_again()
         word = os.read(told, 1)
         if word == HELD:
             os.execvp(argv[0], argv)

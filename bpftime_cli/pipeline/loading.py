@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
 
+from attachers.inject.dispositions import handle, restore
 from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import Attaching, Place, place_of_section
@@ -312,12 +313,11 @@ def interrupts() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_IGN)
             raise SystemExit(128 + number)
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    old = handle((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), note)
     try:
         yield pressed
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        restore(old)
 
 
 def parse_values(items: list[str], option: str = "--set") -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from attachers.inject.dispositions import Old, handle, restore
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
@@ -392,16 +393,14 @@ class _Signals:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._old: dict[int, object] = {}
+        self._old: Old = {}
 
     def __enter__(self) -> None:
-        for number in self.NUMBERS:
-            self._old[number] = signal.signal(number, self._handle)
+        self._old = handle(self.NUMBERS, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._trace.on_signal(number)
 
     def __exit__(self, *_: object) -> None:
-        for number, old in self._old.items():
-            signal.signal(number, old if callable(old) or isinstance(old, int) else signal.SIG_DFL)
+        restore(self._old)

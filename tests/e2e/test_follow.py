@@ -112,6 +112,17 @@ def test_the_environment_is_the_one_that_was_given(command: str, tmp_path: Path)
     assert data
 
 
+def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
+    """nohup, and a shell's `&`, ignore some; we handle them ourselves, but the program must not notice."""
+    words = ["grep", "SigIgn", "/proc/self/status"]
+    ignoring = ["sh", "-c", "trap '' INT QUIT HUP TERM USR1; exec \"$@\"", "sh"]
+    expected = bare([*ignoring, *words])
+    argv = [*BPFTIME, "trace", "-q", "-o", str(tmp_path / "data"), "-e", MALLOCS, "--", *words]
+    done = bare([*ignoring, *argv], env=environment())
+    assert (done.stdout, done.stderr) == (expected.stdout, b"")
+    assert int(expected.stdout.split()[1], 16) & 0x4207 == 0x4207
+
+
 def test_broken_pipes_end_programs_as_ever(tmp_path: Path) -> None:
     """Python ignores SIGPIPE; what it starts must not."""
     done, _ = launched(["bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}"], MALLOCS, tmp_path)
