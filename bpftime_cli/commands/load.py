@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,10 @@ from bpftime_cli.commands.words import (
 )
 from bpftime_cli.options import parse_duration
 
+if TYPE_CHECKING:
+    from bpftime_cli.pipeline.config import Config
+    from bpftime_cli.pipeline.loading import LoadRequest
+
 ObjectFile = Annotated[str, typer.Argument(metavar="OBJECT", help="eBPF object or C source.")]
 Into = Annotated[
     str, typer.Option("--session", metavar="NAME", help="Session to load into.", show_default=False)
@@ -46,6 +50,9 @@ Events = Annotated[
     ),
 ]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Steps.", show_default=False)]
+
+AS_GIVEN = "name follow quiet verbose inject exit_code colour assembler cuda_dump".split()
+"""Options whose values go into the configuration as they are."""
 
 EXAMPLES = """Load an eBPF object (.bpf.o, or .bpf.c where a compiler is installed).
 
@@ -88,45 +95,51 @@ def load(  # noqa: PLR0913, PLR0917 # one parameter an option is how Typer works
     cuda_dump: CudaDump = "",
 ) -> int:
     """Load an eBPF object."""
-    from bpftime_cli.commands.trace import _check_targets, _command
     from bpftime_cli.console import Console, standard_output
-    from bpftime_cli.pipeline.config import Config
-    from bpftime_cli.pipeline.loading import LoadRequest, parse_values
     from bpftime_cli.pipeline.loading import load as carry_out
-    from bpftime_cli.pipeline.processes import parse_pids
+
+    request = _request(ctx)
+    return carry_out(request, Console(standard_output(), colour, quiet, not no_warnings, verbose))
+
+
+def _request(ctx: typer.Context) -> LoadRequest:
+    """Return what is to be loaded, checked; Typer keeps the options' values by their parameters' names."""
+    from bpftime_cli.pipeline.loading import LoadRequest, parse_values
     from bpftime_cli.pipeline.sessions import session_name
 
-    check_choices(form=form, inject=inject, backend=backend, colour=colour, assembler=assembler)
-    _check_lasting(backend, detached=detached)
-    launched, _ = _command(command, ctx.meta.get(COMMAND_KEY, []))
-    pids = parse_pids(tuple(pid or ()))
-    _check_targets(command, launched, pids, name)
-    config = Config(
-        pids=pids,
-        name=name,
-        follow=follow,
-        command=tuple(launched),
-        format=form,
-        quiet=quiet,
-        verbose=verbose,
-        inject=inject,
-        backend="inline" if detached else backend,
-        duration=parse_duration(duration, "--duration"),
-        exit_code=exit_code,
-        colour=colour,
-        assembler=assembler,
-        cuda_dump=cuda_dump,
-    )
-    request = LoadRequest(
-        object_file,
+    values = ctx.params
+    check_choices(**{name: values[name] for name in ("form", "inject", "backend", "colour", "assembler")})
+    detached, session = values["detached"], values["session"]
+    _check_lasting(values["backend"], detached=detached)
+    config = _config(ctx)
+    return LoadRequest(
+        values["object_file"],
         config,
         session if config.has_target and not detached else session_name(session),
-        parse_values(values or []),
+        parse_values(values["values"] or []),
         detached,
-        size,
-        parse_values(event or [], "--event"),
+        values["size"],
+        parse_values(values["event"] or [], "--event"),
     )
-    return carry_out(request, Console(standard_output(), colour, quiet, not no_warnings, verbose))
+
+
+def _config(ctx: typer.Context) -> Config:
+    from bpftime_cli.commands.trace import _check_targets, _command
+    from bpftime_cli.pipeline.config import Config
+    from bpftime_cli.pipeline.processes import parse_pids
+
+    values = ctx.params
+    launched, _ = _command(values["command"], ctx.meta.get(COMMAND_KEY, []))
+    pids = parse_pids(tuple(values["pid"] or ()))
+    _check_targets(values["command"], launched, pids, values["name"])
+    return Config(
+        pids=pids,
+        command=tuple(launched),
+        format=values["form"],
+        backend="inline" if values["detached"] else values["backend"],
+        duration=parse_duration(values["duration"], "--duration"),
+        **{name: values[name] for name in AS_GIVEN},
+    )
 
 
 def _check_lasting(backend: str, *, detached: bool) -> None:
