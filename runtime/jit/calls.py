@@ -6,44 +6,23 @@ arguments: digits are the call's own arguments, `R` the region, `M` the header o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import Unsupported
 from runtime.helpers.table import name_of
+from runtime.jit.site import CallSite
+from runtime.jit.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.jit.code import Code
-    from runtime.jit.unit import Unit
     from runtime.maps.spec import MapSpec
-    from runtime.verify.result import Call
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One call that is being lifted."""
+class Site(CallSite[Unit]):
+    """One call that is being lifted for the target's processor."""
 
-    code: Code
-    unit: Unit
-    index: int
-    call: Call
-
-    def arg(self, number: int) -> str:
-        """Give an argument's value."""
-        if number in self.call.constants:
-            value = self.call.constants[number]
-            return str(value - (1 << 64) if value >> 63 else value)
-        if number in self.call.stack:
-            return self.code.number(self.code.stack_at(self.call.stack[number]))
-        return self.code.get(number)
-
-    def pointer(self, number: int) -> str:
-        """Give an argument as a pointer."""
-        if number in self.call.stack:
-            return self.code.stack_at(self.call.stack[number])
-        return self.code.pointer(self.code.get(number))
+    __slots__ = ()
 
     @property
     def spec(self) -> MapSpec | None:

@@ -6,17 +6,20 @@ Blocks are named after their first instruction.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from runtime.ebpf import insn as isa
+from runtime.ebpf.insn import decode
 from runtime.errors import Bug, Unsupported
 from runtime.jit import alu
 from runtime.jit.code import Code
 from runtime.verify.result import Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.ebpf.insn import Insn
-    from runtime.verify.result import Verified
+    from runtime.verify.result import Call, Verified
 
 
 class Lifted(Protocol):
@@ -32,6 +35,9 @@ class Lifted(Protocol):
 
 class Control(ABC):
     """Lifts the instructions from `start` to `end`."""
+
+    CONVENTION: ClassVar[str] = ""
+    """LLVM's word, and a space, for how functions of the program call each other."""
 
     def __init__(self, program: Lifted, insns: list[Insn | None], start: int, end: int) -> None:
         self.program, self.insns, self.start, self.end = program, insns, start, end
@@ -63,12 +69,8 @@ class Control(ABC):
         """Give what a 64-bit load of a map's name yields."""
 
     @abstractmethod
-    def _call_local(self, target: int) -> None:
-        """Call a function of the program."""
-
-    @abstractmethod
-    def _call_helper(self, index: int) -> None:
-        """Call a helper, or a function by its address."""
+    def _helper(self, index: int, call: Call) -> None:
+        """Call a helper."""
 
     def lift(self) -> Code:
         """Give the text of the function, without its head."""
@@ -174,6 +176,22 @@ class Control(ABC):
         else:
             raise Unsupported(f"insn {index}: calls to kernel functions cannot be served")
 
+    def _call_local(self, target: int) -> None:
+        """Call a function of the program."""
+        code = self.code
+        arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
+        code.set(0, code.op(f"call {self.CONVENTION}i64 @sub_{target}({arguments}, ptr %cx)"))
+        for register in range(1, 6):
+            code.forget(register)
+
+    def _call_helper(self, index: int) -> None:
+        """Call a helper, or a function by its address."""
+        call = self.program.verified.calls[index]
+        if call.helper == 0:
+            self._call_local(call.callback)
+        else:
+            self._helper(index, call)
+
     def _wide(self, index: int, insn: Insn) -> None:
         code, program = self.code, self.program
         if insn.src == isa.SRC_FUNCTION:
@@ -185,3 +203,19 @@ class Control(ABC):
             raise Unsupported(f"insn {index}: ld_imm64 with source {insn.src} names no map")
         else:
             code.set(insn.dst, self._map(insn, program.verified.program.map_refs[index]))
+
+
+def lift_functions(
+    verified: Verified, make: Callable[[list[Insn | None], int, int], Control]
+) -> list[tuple[int, Code]]:
+    """Lift every function that is reached; gives first instruction and text of each, the entry first."""
+    insns = decode(verified.program.insns)
+    starts = sorted({0, *verified.stack, *verified.program.subprograms})
+    ends = [*starts[1:], len(insns)]
+    parts = zip(starts, ends, strict=True)
+    return [(start, make(insns, start, end).lift()) for start, end in parts if start in verified.reachable]
+
+
+def signature(start: int) -> str:
+    """Give name and parameters of the function at an instruction."""
+    return f"@sub_{start}({', '.join(f'i64 %a{i}' for i in range(5))}, ptr %cx)"

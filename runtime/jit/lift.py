@@ -6,20 +6,22 @@ instruction. Blocks are named after their first instruction.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.ebpf import insn as isa
 from runtime.ebpf.context import LAYOUTS
-from runtime.ebpf.insn import Insn, decode
+from runtime.ebpf.insn import Insn
 from runtime.errors import Unsupported
 from runtime.jit import alu, calls, context, memory
 from runtime.jit.code import Code
-from runtime.jit.control import Control
+from runtime.jit.control import Control, lift_functions, signature
 from runtime.jit.convention import DUMMY_CONTEXT, FRAMELESS
 from runtime.types import ContextKind
 
 if TYPE_CHECKING:
     from runtime.jit.unit import Unit
+    from runtime.verify.result import Call
 
 TAIL_CALL = 12
 MAX_TAIL_CALLS = 33
@@ -40,18 +42,8 @@ def lift(unit: Unit) -> str:
     Raises:
         Unsupported: the program asks for what user space cannot serve.
     """
-    program = unit.verified.program
-    insns = decode(program.insns)
-    starts = sorted({0, *unit.verified.stack, *program.subprograms})
-    ends = [*starts[1:], len(insns)]
-    functions = [
-        Function(unit, insns, start, end)
-        for start, end in zip(starts, ends, strict=True)
-        if start in unit.verified.reachable
-    ]
-    bodies = [function.lift() for function in functions]
-    texts = [_entry(unit, bodies[0])]
-    texts += [_subprogram(f.start, body) for f, body in zip(functions[1:], bodies[1:], strict=True)]
+    (_, entry), *others = lift_functions(unit.verified, partial(Function, unit))
+    texts = [_entry(unit, entry), *(_subprogram(start, code) for start, code in others)]
     return "\n".join([*unit.declarations.values(), *texts, DECLARATIONS])
 
 
@@ -77,12 +69,13 @@ def _entry(unit: Unit, code: Code) -> str:
 
 
 def _subprogram(start: int, code: Code) -> str:
-    arguments = ", ".join(f"i64 %a{i}" for i in range(5))
-    return code.text(f"internal preserve_mostcc i64 @sub_{start}({arguments}, ptr %cx)")
+    return code.text(f"internal preserve_mostcc i64 {signature(start)}")
 
 
 class Function(Control):
     """Lifts one function of a program for a target."""
+
+    CONVENTION = "preserve_mostcc "
 
     def __init__(self, unit: Unit, insns: list[Insn | None], start: int, end: int) -> None:
         super().__init__(unit, insns, start, end)
@@ -129,18 +122,7 @@ class Function(Control):
             return self.unit.value_at(name, insn.high)
         return self.unit.address(f"head:{name}")
 
-    def _call_local(self, target: int) -> None:
-        code = self.code
-        arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
-        code.set(0, code.op(f"call preserve_mostcc i64 @sub_{target}({arguments}, ptr %cx)"))
-        for register in range(1, 6):
-            code.forget(register)
-
-    def _call_helper(self, index: int) -> None:
-        call = self.unit.verified.calls[index]
-        if call.helper == 0:
-            self._call_local(call.callback)
-            return
+    def _helper(self, index: int, call: Call) -> None:
         site = calls.Site(self.code, self.unit, index, call)
         if call.helper == TAIL_CALL:
             self._tail_call(site)

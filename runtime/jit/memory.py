@@ -139,6 +139,19 @@ def store(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         plain()
 
 
+def set_old(code: Code, insn: Insn, old: str) -> None:
+    """Put the value that memory held before an atomic instruction where that instruction wants it."""
+    if insn.imm == LOAD_ACQUIRE:
+        register = insn.dst
+    elif insn.imm == CMPXCHG:
+        register = 0
+    elif insn.imm & FETCH and insn.imm != STORE_RELEASE:
+        register = insn.src
+    else:
+        return
+    code.set(register, code.widen(old, insn.size * 8))
+
+
 def atomic(code: Code, unit: Unit, index: int, insn: Insn) -> None:
     """Lift read-modify-write, load-acquire and store-release."""
     access, bits = unit.verified.accesses[index], insn.size * 8
@@ -155,12 +168,7 @@ def atomic(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         old = body()
     else:
         raise Unsupported(f"insn {index}: atomic operation on {access.proof.value} memory")
-    if insn.imm == LOAD_ACQUIRE:
-        code.set(insn.dst, code.widen(old, bits))
-    elif insn.imm == CMPXCHG:
-        code.set(0, code.widen(old, bits))
-    elif insn.imm & FETCH and insn.imm != STORE_RELEASE:
-        code.set(insn.src, code.widen(old, bits))
+    set_old(code, insn, old)
 
 
 def _atomic(code: Code, unit: Unit, access: Access, insn: Insn, operand: str) -> str:

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.helpers.device import DEVICE
+from runtime.jit.site import CallSite
+from runtime.nvptx.unit import Unit
 
 if TYPE_CHECKING:
-    from runtime.jit.code import Code
     from runtime.maps.spec import MapSpec
-    from runtime.nvptx.unit import Unit
-    from runtime.verify.result import Call
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One call that is being lifted."""
+class Site(CallSite[Unit]):
+    """One call that is being lifted for a device."""
 
-    code: Code
-    unit: Unit
-    index: int
-    call: Call
-
-    def arg(self, number: int) -> str:
-        """Give an argument's value."""
-        if number in self.call.constants:
-            value = self.call.constants[number]
-            return str(value - (1 << 64) if value >> 63 else value)
-        if number in self.call.stack:
-            return self.code.number(self.code.stack_at(self.call.stack[number]))
-        return self.code.get(number)
-
-    def pointer(self, number: int) -> str:
-        """Give an argument as a pointer of any address space."""
-        if number in self.call.stack:
-            return self.code.stack_at(self.call.stack[number])
-        return self.code.pointer(self.code.get(number))
+    __slots__ = ()
 
     def align(self, number: int) -> int:
         """Give what is known of the alignment of memory that an argument points to."""

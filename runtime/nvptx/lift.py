@@ -6,11 +6,12 @@ device's. Everything ends up in one function: a body cannot call, and local memo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.ebpf import insn as isa
-from runtime.ebpf.insn import Insn, decode
-from runtime.jit.control import Control
+from runtime.ebpf.insn import Insn
+from runtime.jit.control import Control, lift_functions, signature
 from runtime.jit.convention import DUMMY_CONTEXT
 from runtime.jit.memory import READ_ONLY
 from runtime.nvptx import call, memory
@@ -18,6 +19,7 @@ from runtime.nvptx import call, memory
 if TYPE_CHECKING:
     from runtime.jit.code import Code
     from runtime.nvptx.unit import Unit
+    from runtime.verify.result import Call
 
 LAYOUT = "e-p6:32:32-i64:64-i128:128-i256:256-v16:16-v32:32-n16:32:64"
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -38,18 +40,8 @@ def lift(unit: Unit) -> str:
     Raises:
         Unsupported: the program asks for what a device cannot do.
     """
-    program = unit.verified.program
-    insns = decode(program.insns)
-    starts = sorted({0, *unit.verified.stack, *program.subprograms})
-    ends = [*starts[1:], len(insns)]
-    functions = [
-        DeviceFunction(unit, insns, start, end)
-        for start, end in zip(starts, ends, strict=True)
-        if start in unit.verified.reachable
-    ]
-    bodies = [function.lift() for function in functions]
-    texts = [_entry(unit, bodies[0])]
-    texts += [_subprogram(f.start, body) for f, body in zip(functions[1:], bodies[1:], strict=True)]
+    (_, entry), *others = lift_functions(unit.verified, partial(DeviceFunction, unit))
+    texts = [_entry(unit, entry), *(_subprogram(start, code) for start, code in others)]
     head = f'target datalayout = "{LAYOUT}"\ntarget triple = "{TRIPLE}"'
     return "\n".join([head, *unit.declarations.values(), *texts, DECLARATIONS])
 
@@ -69,8 +61,7 @@ def _entry(unit: Unit, code: Code) -> str:
 
 
 def _subprogram(start: int, code: Code) -> str:
-    arguments = ", ".join(f"i64 %a{i}" for i in range(5))
-    return code.text(f"internal i64 @sub_{start}({arguments}, ptr %cx) alwaysinline")
+    return code.text(f"internal i64 {signature(start)} alwaysinline")
 
 
 class DeviceFunction(Control):
@@ -104,19 +95,8 @@ class DeviceFunction(Control):
         else:
             memory.store(self.code, self.unit, index, insn)
 
-    def _call_local(self, target: int) -> None:
-        code = self.code
-        arguments = ", ".join(f"i64 {code.get(n)}" for n in range(1, 6))
-        code.set(0, code.op(f"call i64 @sub_{target}({arguments}, ptr %cx)"))
-        for register in range(1, 6):
-            code.forget(register)
-
-    def _call_helper(self, index: int) -> None:
-        found = self.unit.verified.calls[index]
-        if found.helper == 0:
-            self._call_local(found.callback)
-        else:
-            call.lift(call.Site(self.code, self.unit, index, found))
+    def _helper(self, index: int, found: Call) -> None:
+        call.lift(call.Site(self.code, self.unit, index, found))
 
     def _map(self, insn: Insn, name: str) -> str:
         if insn.src in (isa.SRC_MAP_VALUE, isa.SRC_VALUE_INDEX):

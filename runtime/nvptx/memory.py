@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runtime.ebpf.insn import CMPXCHG, FETCH, LOAD_ACQUIRE, STORE_RELEASE, Insn
 from runtime.helpers.device import FIND_UNIFORM
 from runtime.jit.code import CONSTANT, Code, signed
-from runtime.jit.memory import ATOMICS, FIRST_VALUE, guarded, read_only_value
+from runtime.jit.memory import ATOMICS, FIRST_VALUE, guarded, read_only_value, set_old
 from runtime.nvptx import context, warp
 from runtime.nvptx.layout import ARRAYS, THREADED
 from runtime.nvptx.unit import MODERN
@@ -113,12 +113,7 @@ def atomic(code: Code, unit: Unit, index: int, insn: Insn) -> None:
         old = guarded(code, _inside(code, unit, access, base, insn.off), body, bits)
     else:
         old = body()
-    if insn.imm == LOAD_ACQUIRE:
-        code.set(insn.dst, code.widen(old, bits))
-    elif insn.imm == CMPXCHG:
-        code.set(0, code.widen(old, bits))
-    elif insn.imm & FETCH and insn.imm != STORE_RELEASE:
-        code.set(insn.src, code.widen(old, bits))
+    set_old(code, insn, old)
 
 
 def _own(code: Code, unit: Unit, access: Access, insn: Insn, values: tuple[str, str]) -> str:

@@ -17,6 +17,20 @@ from tests.tools.bodies import MODERN, kernel
 from tests.tools.ptxrun.machine import Machine
 
 SMS = 4
+KEEP_AND_END = """
+*(u64 *)(r10 - 16) = {register}
+r1 = map[out] ll
+r2 = r10
+r2 += -4
+call map_lookup_elem
+if r0 == 0 goto end
+r1 = *(u64 *)(r10 - 16)
+*(u64 *)(r0 + 0) = r1
+end:
+r0 = 0
+exit
+"""
+"""Assembler text: put a register into map `out`, under the u32 key at r10 - 4, and end."""
 
 
 class DeviceRun:

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.maps.spec import MapSpec
 from tests.tools.bodies import program
-from tests.tools.devicerun import DeviceRun
+from tests.tools.devicerun import KEEP_AND_END, DeviceRun
 
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
 EDGES = (
@@ -45,19 +45,7 @@ if r0 == 0 goto end
 r6 = *(u64 *)(r0 + 0)
 r7 = *(u64 *)(r0 + 8)
 """
-TAIL = """
-*(u64 *)(r10 - 16) = r6
-r1 = map[out] ll
-r2 = r10
-r2 += -4
-call map_lookup_elem
-if r0 == 0 goto end
-r1 = *(u64 *)(r10 - 16)
-*(u64 *)(r0 + 0) = r1
-end:
-r0 = 0
-exit
-"""
+TAIL = KEEP_AND_END.format(register="r6")
 
 
 def signed(value: int, bits: int) -> int:

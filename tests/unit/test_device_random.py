@@ -11,24 +11,14 @@ from runtime.jit.local import LocalProgram
 from runtime.maps.spec import MapSpec
 from runtime.types import ContextKind
 from runtime.verify.check import verify
-from tests.tools.devicerun import DeviceRun
+from tests.tools.devicerun import KEEP_AND_END, DeviceRun
 from tests.tools.randprog import random_program
 
 OUT = MapSpec("out", 1503, 4, 8, 1)
-MAIN = """
+MAIN = f"""
 call local f
-*(u64 *)(r10 - 16) = r0
 *(u32 *)(r10 - 4) = 0
-r1 = map[out] ll
-r2 = r10
-r2 += -4
-call map_lookup_elem
-if r0 == 0 goto end
-r1 = *(u64 *)(r10 - 16)
-*(u64 *)(r0 + 0) = r1
-end:
-r0 = 0
-exit
+{KEEP_AND_END.format(register="r0")}
 f:
 """
 BLOCK = 40
