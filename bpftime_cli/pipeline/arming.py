@@ -18,7 +18,7 @@ from attachers.usdt import resolve as resolve_markers
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.calls import Calls
 from bpftime_cli.pipeline.config import Config
-from bpftime_cli.pipeline.cuda import KernelProbes
+from bpftime_cli.pipeline.kernels import Kernels
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
@@ -47,7 +47,7 @@ class Arming:
     programs: Programs
     pending: Pending
     samples: Samples
-    kernels: KernelProbes
+    kernels: Kernels
     calls: Calls = field(init=False)
     _told: bool = field(default=False, init=False)
     _missing: set[int] = field(default_factory=set, init=False)

@@ -18,6 +18,7 @@ from attachers.cuda.types import Image, Swapped
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.cudacheck import STATUS
 from bpftime_cli.pipeline.kernelobjects import ObjectKernels
+from bpftime_cli.pipeline.kernels import SERVED
 from bpftime_cli.pipeline.processes import Traced
 from bpftime_cli.pipeline.programs import Programs
 from bpftime_cli.pipeline.resolver import Names
@@ -32,7 +33,6 @@ from runtime.shm.session import Session
 
 PROVIDERS = {"cuda": KERNEL, "cudaret": KERNEL_RETURN, "cudamem": KERNEL}
 LAUNCH, DONE, LOAD = "cudalaunch", "cudadone", "cudaload"
-SERVED = (*PROVIDERS, LAUNCH, DONE, LOAD)
 ON_HOST = (LAUNCH, DONE)  # at launches, in the traced process or when the device is done
 ROOM = CONTEXTS * (MOST_RING + (1 << 20))  # bytes of the session's region for what contexts share with us
 INJECTION = "CUDA_INJECTION64_PATH"

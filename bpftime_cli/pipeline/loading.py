@@ -15,10 +15,8 @@ from attachers.uprobe import FunctionAttacher
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import Attaching, Place, place_of_section
 from bpftime_cli.pipeline.config import Config
-from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
-from bpftime_cli.pipeline.cuda import KernelProbes
-from bpftime_cli.pipeline.kernellinks import KernelLinks
 from bpftime_cli.pipeline.kernelobjects import ObjectKernels
+from bpftime_cli.pipeline.kernels import Kernels, NoKernels, has_kernels, room_of
 from bpftime_cli.pipeline.objects import Loaded, place, room_for
 from bpftime_cli.pipeline.processes import Processes, Traced
 from bpftime_cli.pipeline.records import Rings
@@ -194,7 +192,7 @@ class Foreground:
         name = request.session or f"load-{os.getpid()}"
         kernels = ObjectKernels(source.programs)
         room = room_for(source.programs) + TABLES + (1 << 20) + UNWIND_ROOM
-        region = Region.create(name, room + (KERNEL_ROOM if kernels.probes else 0))
+        region = Region.create(name, room + room_of(kernels))
         self.loaded = place(source.programs, region, source.data, source.file, source.values)
         self.session: Session = self.loaded.session
         self.folder = TracerFolder.open("load", self.session, console)
@@ -202,13 +200,22 @@ class Foreground:
         self.attaching = Attaching(self.loaded, region.id)
         self.processes = Processes(self.config, console, self.session)
         self.rings = Rings(self.loaded, console, self.config.format, request.events)
-        how = self.config.assembler, self.config.cuda_dump
-        self.kernels = KernelProbes(console, Names(), kernels, kernels, self.session, how)
-        self.processes.serve_cuda = self.kernels.serve
-        self.kernel_links = KernelLinks(self.attaching.handlers, self.loaded.kept.programs)
+        self.kernels: Kernels = NoKernels()
+        if has_kernels(kernels):
+            self._join_kernels(kernels)
         self.count = 0
         self._collected = 0.0
         self._placed: dict[int, set[str]] = {}  # names of programs attached, by the id of their target
+
+    def _join_kernels(self, kernels: ObjectKernels) -> None:
+        from bpftime_cli.pipeline.cuda import KernelProbes  # lazy: only here
+        from bpftime_cli.pipeline.kernellinks import KernelLinks
+
+        how = self.config.assembler, self.config.cuda_dump
+        served = KernelProbes(self.console, Names(), kernels, kernels, self.session, how)
+        self.kernels = served
+        self.processes.serve_cuda = served.serve
+        self.kernel_links = KernelLinks(self.attaching.handlers, self.loaded.kept.programs)
 
     def run(self) -> int:
         """Attach, print until the end, undo; returns the exit status."""
@@ -269,7 +276,8 @@ class Foreground:
         return count, refused
 
     def _look_at_links(self) -> None:
-        self.kernel_links.look(self.kernels.attachers, self.kernels.probes)
+        if self.kernels:
+            self.kernel_links.look(self.kernels.attachers, self.kernels.probes)
 
     def _take_records(self) -> None:
         """Print what kernels have written since."""

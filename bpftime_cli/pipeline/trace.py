@@ -18,11 +18,9 @@ from attachers.inject.dispositions import Old, handle, restore
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
-from bpftime_cli.pipeline.cuda import ROOM as KERNEL_ROOM
-from bpftime_cli.pipeline.cuda import SERVED as KERNEL_PROVIDERS
-from bpftime_cli.pipeline.cuda import KernelProbes
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings
+from bpftime_cli.pipeline.kernels import Kernels, NoKernels, has_kernels, room_of
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.pending import Pending
 from bpftime_cli.pipeline.processes import Processes, Traced
@@ -56,6 +54,7 @@ class Trace:
         self._print_now = False
         self._armed = False
         self._clock = time.monotonic()
+        self.kernels: Kernels = NoKernels()
 
     def run(self) -> int:
         """Trace until the end; returns the exit status.
@@ -80,12 +79,11 @@ class Trace:
             self._note("no target: nothing was placed")
             return 0
         self._check_target(script)
-        has_kernels = any(p.provider in KERNEL_PROVIDERS for p in script.probes)
-        if has_kernels and self.config.pending is None and not self.config.command:
+        if has_kernels(script) and self.config.pending is None and not self.config.command:
             self.config = replace(self.config, pending=True)  # drivers are opened when a kernel is wanted
         name = self.config.session or f"trace-{os.getpid()}"
         spare = UNWIND_ROOM if programs.walk_stacks else 0
-        spare += KERNEL_ROOM if has_kernels else 0
+        spare += room_of(script)
         session = Session.create(name, tuple(programs.maps.values()), spare=spare)
         self.console.out = open_output(self.config)
         self.output = Output(self.config, self.console, script, session, self.names)
@@ -107,12 +105,16 @@ class Trace:
         self.local.run(probe, context)
 
     def _join_kernels(self, script: Script, programs: Programs, session: Session) -> None:
+        if not has_kernels(script):
+            return
+        from bpftime_cli.pipeline.cuda import KernelProbes  # lazy: only here
+
         how = self.config.assembler, self.config.cuda_dump
-        self.kernels = KernelProbes(self.console, self.names, script, programs, session, how, self._run_with)
-        self.processes.serve_cuda = self.kernels.serve
-        if self.kernels:
-            self.output.more_records = self.kernels.payloads
-            self.output.before_maps = self.kernels.collect
+        kernels = KernelProbes(self.console, self.names, script, programs, session, how, self._run_with)
+        self.kernels = kernels
+        self.processes.serve_cuda = kernels.serve
+        self.output.more_records = kernels.payloads
+        self.output.before_maps = kernels.collect
 
     def _note(self, text: str) -> None:
         now = time.monotonic()

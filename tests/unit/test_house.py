@@ -171,6 +171,13 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert not loaded & set(LATE)
 
 
+def test_only_kernel_probes_import_what_serves_them() -> None:
+    """Start-up time is a feature: all that weaves kernels is a sixth of what a trace would import."""
+    code = "import sys, bpftime_cli.pipeline.trace, bpftime_cli.pipeline.loading; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not [name for name in run.stdout.split() if name.startswith(("attachers.cuda", "runtime.nvptx"))]
+
+
 def test_protocol_header_is_fresh() -> None:
     assert (ROOT / "runtime/agent/protocol.h").read_text() == protocol.header(), (
         "python -m runtime.agent.protocol > runtime/agent/protocol.h"
