@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bpftime_cli.callview.script import BEGUN
 from bpftime_cli.callview.shapes import ARGUMENTS, Capture, Shape
@@ -14,8 +14,9 @@ FIXED = 8  # values before the arguments
 
 @dataclass(slots=True)  # not frozen: one is made for each of millions
 class Call:
-    """One system call. Times in ns, `start` since boot; `copies` by the argument that they belong to.
+    """One system call. Times in ns, `start` since boot.
 
+    `copies` by the argument that they belong to: made when the call began; `later`: when it had ended.
     `has_ended` is False for one that has only begun.
     """
 
@@ -28,6 +29,7 @@ class Call:
     has_ended: bool
     arguments: tuple[int, ...]
     copies: dict[int, Value]
+    later: dict[int, Value] = field(default_factory=dict)
 
     @property
     def has_failed(self) -> bool:
@@ -48,5 +50,6 @@ def read_call(value: Value, shapes: list[Shape]) -> Call:
         captures: tuple[Capture, ...] = shapes[shape].captures
     except (AssertionError, ValueError, IndexError) as error:
         raise Problem(f"a record of a system call is damaged: {error}") from None
-    copies = {c.argument: copy for c, copy in zip(captures, value[FIXED + ARGUMENTS :], strict=False)}
-    return Call(pid, tid, number, start, duration, result, kind != BEGUN, tuple(arguments), copies)
+    rows = list(zip(captures, value[FIXED + ARGUMENTS :], strict=False))
+    before, after = ({c.argument: copy for c, copy in rows if c.after == side} for side in (False, True))
+    return Call(pid, tid, number, start, duration, result, kind != BEGUN, tuple(arguments), before, after)

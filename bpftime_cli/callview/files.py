@@ -6,7 +6,7 @@ import os.path
 from pathlib import Path
 
 from bpftime_cli.callview.call import Call
-from bpftime_cli.callview.values import AT_FDCWD
+from bpftime_cli.callview.field import AT_FDCWD
 from runtime.syscalls.table import name_of
 
 OPENS = {"open": 0, "openat": 1, "openat2": 1, "creat": 0}  # call → which argument is the path

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bpftime_cli.callview.call import Call
-from bpftime_cli.callview.values import Looks, descriptor, text_of_argument
+from bpftime_cli.callview.field import Looks
+from bpftime_cli.callview.oddities import PRCTL_ARGUMENTS, clone_arguments, futex_arguments
+from bpftime_cli.callview.results import result_text
+from bpftime_cli.callview.values import text_of_argument
 from bpftime_cli.render.json import quoted as json_quoted
 from runtime.syscalls.flags import sets
 from runtime.syscalls.kinds import kinds_of
 from runtime.syscalls.table import by_name, name_of
 
 COLUMN = 40  # where results stand, as in strace
-RESTARTS = {512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 516: "ERESTART_RESTARTBLOCK"}
-NEW_DESCRIPTOR = frozenset(
-    ("open", "openat", "openat2", "creat", "socket", "accept", "accept4", "dup", "dup2", "dup3", "eventfd2",
-     "epoll_create1", "timerfd_create", "memfd_create", "inotify_init1", "signalfd4", "pidfd_open")
-)  # fmt: skip
-ADDRESSES = frozenset(("mmap", "mremap", "brk", "shmat"))
 
 
 @dataclass(slots=True)
@@ -52,7 +48,7 @@ def line_of(call: Call, style: Style) -> str:
         if style.shows_durations and call.has_ended
         else ""
     )
-    return f"{shown}{space} = {_result(call, style)}{duration}\n"
+    return f"{shown}{space} = {result_text(call, style.looks, style.red, style.reset)}{duration}\n"
 
 
 def _arguments(call: Call, looks: Looks) -> list[str]:
@@ -60,19 +56,24 @@ def _arguments(call: Call, looks: Looks) -> list[str]:
     if call.number in COUNTS:
         kinds = kinds[: COUNTS[call.number](call)]
     texts = [text_of_argument(call, index, kind, looks) for index, kind in enumerate(kinds)]
-    while texts and not texts[-1]:
-        texts.pop()
-    return texts
+    if call.number in CHOSEN:
+        texts = CHOSEN[call.number](call, texts)
+    return [text for text in texts if text]
 
 
+# Calls that show some of their arguments, or in another order.
+CHOSEN: dict[int, Callable[[Call, list[str]], list[str]]] = {
+    by_name()["clone"].number: clone_arguments,
+    by_name()["futex"].number: futex_arguments,
+}
 MAKES_FILES = 0o20000100  # bits of O_CREAT and O_TMPFILE
-FUTEX_ARGUMENTS = {0: 4, 1: 3}  # of FUTEX_WAIT and FUTEX_WAKE; six for the others
-FUTEX_COMMAND = 0x7F
 # Calls that take as many arguments as one of them says: how many there are.
 COUNTS: dict[int, Callable[[Call], int]] = {
     by_name()["open"].number: lambda call: 3 if call.arguments[1] & MAKES_FILES else 2,
     by_name()["openat"].number: lambda call: 4 if call.arguments[2] & MAKES_FILES else 3,
-    by_name()["futex"].number: lambda call: FUTEX_ARGUMENTS.get(call.arguments[1] & FUTEX_COMMAND, 6),
+    by_name()["prctl"].number: lambda call: PRCTL_ARGUMENTS.get(
+        sets()["prctl"].text(call.arguments[0] & 0xFFFFFFFF), 5
+    ),
 }
 
 
@@ -95,38 +96,6 @@ def duration_text(ns: int) -> str:
             value = ns / size
             return f"{value:.0f}{unit}" if value >= 100 else f"{value:.1f}{unit}"
     return f"{ns}ns"
-
-
-def _result(call: Call, style: Style) -> str:
-    if not call.has_ended:
-        return "?"
-    if call.has_failed:
-        return f"{style.red}{error_text(-call.result)}{style.reset}"
-    name = name_of(call.number)
-    if name in ADDRESSES:
-        return f"{call.result & (1 << 64) - 1:#x}"
-    if name in NEW_DESCRIPTOR:
-        return descriptor(call.pid, call.result, style.looks)
-    return _of_fcntl(call) if name == "fcntl" else str(call.result)
-
-
-def _of_fcntl(call: Call) -> str:
-    command = sets()["fcntl"].text(call.arguments[1])
-    if command == "F_GETFD" and call.result & 1:
-        return f"{call.result:#x} (flags FD_CLOEXEC)"
-    if command == "F_GETFL":
-        return f"{call.result:#x} (flags {sets()['open'].text(call.result)})"
-    return str(call.result)
-
-
-def error_text(number: int) -> str:
-    """Return a failed call's result: the error's name and text."""
-    import errno  # lazy: most calls succeed
-
-    if number in RESTARTS:
-        return f"? {RESTARTS[number]} (to be restarted)"
-    name = errno.errorcode.get(number, f"E{number}")
-    return f"-1 {name} ({os.strerror(number)})"
 
 
 def json_of(call: Call, looks: Looks) -> str:

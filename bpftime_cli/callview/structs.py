@@ -1,69 +1,82 @@
-"""Structures of system calls as text, in strace's short form (layouts of x86-64, the kernel's headers)."""
+"""Structures of files and the system as text, in strace's short form (layouts of x86-64, kernel headers)."""
 
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import struct
-from collections.abc import Callable
 
 from runtime.syscalls.flags import sets
 
-Form = Callable[[bytes, int], str]
 INFINITY = (1 << 64) - 1
 KINDS = {
     stat.S_IFREG: "S_IFREG", stat.S_IFDIR: "S_IFDIR", stat.S_IFCHR: "S_IFCHR", stat.S_IFBLK: "S_IFBLK",
     stat.S_IFIFO: "S_IFIFO", stat.S_IFLNK: "S_IFLNK", stat.S_IFSOCK: "S_IFSOCK",
 }  # fmt: skip
-HANDLERS = {0: "SIG_DFL", 1: "SIG_IGN"}
-FAMILY_UNIX, FAMILY_NETLINK = 1, 16
+DEVICES = frozenset((stat.S_IFCHR, stat.S_IFBLK))
+SPECIAL_BITS = {stat.S_ISUID: "S_ISUID", stat.S_ISGID: "S_ISGID", stat.S_ISVTX: "S_ISVTX"}
 
 
-def _stat(data: bytes, _: int) -> str:
+def octal(value: int, digits: int = 3) -> str:
+    """Return a number in octal, with a 0 before `digits` digits at least."""
+    return f"0{value:0{digits}o}"
+
+
+def file_mode(mode: int) -> str:
+    """Return the kind and the permissions of a file."""
+    kind = KINDS.get(stat.S_IFMT(mode), octal(stat.S_IFMT(mode), 1) if stat.S_IFMT(mode) else "")
+    special = [name for bit, name in SPECIAL_BITS.items() if mode & bit]
+    return "|".join([*filter(None, [kind]), *special, octal(mode & 0o777)])
+
+
+def _file(mode: int, device: tuple[int, int], size: int, names: str) -> str:
+    shown = f"{names}_mode={file_mode(mode)}"
+    if stat.S_IFMT(mode) in DEVICES and names == "st":
+        return f"{shown}, st_rdev=makedev({device[0]:#x}, {device[1]:#x}), ..."
+    return f"{shown}, {names}_size={size}, ..."
+
+
+def stat_text(data: bytes, _: int) -> str:
+    """Return a struct stat."""
     (mode,) = struct.unpack_from("<I", data, 24)
     device, size = struct.unpack_from("<Qq", data, 40)
-    kind = KINDS.get(stat.S_IFMT(mode), f"{stat.S_IFMT(mode):#o}".replace("0o", "0"))
-    shown = f"st_mode={kind}|{stat.S_IMODE(mode):#06o}".replace("0o", "0")
-    shown = shown.replace("|00", "|0")
-    if kind in ("S_IFCHR", "S_IFBLK"):
-        return f"{{{shown}, st_rdev=makedev({os.major(device):#x}, {os.minor(device):#x}), ...}}"
-    return f"{{{shown}, st_size={size}, ...}}"
+    return f"{{{_file(mode, (os.major(device), os.minor(device)), size, 'st')}}}"
 
 
-def _timespec(data: bytes, _: int) -> str:
-    seconds, ns = struct.unpack_from("<qq", data)
-    return f"{{tv_sec={seconds}, tv_nsec={ns}}}"
+def statx_text(data: bytes, _: int) -> str:
+    """Return the beginning of a struct statx (linux/stat.h)."""
+    mask, _block, attributes = struct.unpack_from("<IIQ", data)
+    (mode,) = struct.unpack_from("<H", data, 28)
+    (size,) = struct.unpack_from("<Q", data, 40)
+    known, flags = sets()["statx"].text(mask), sets()["stat_attribute"].text(attributes)
+    return f"{{stx_mask={known}, stx_attributes={flags}, {_file(mode, (0, 0), size, 'stx')}}}"
 
 
-def _status(data: bytes, _: int) -> str:
-    from bpftime_cli.callview.values import signal_name  # they need one another
-
-    (value,) = struct.unpack_from("<i", data)
-    if os.WIFEXITED(value):
-        return f"[{{WIFEXITED(s) && WEXITSTATUS(s) == {os.WEXITSTATUS(value)}}}]"
-    if os.WIFSIGNALED(value):
-        core = " && WCOREDUMP(s)" if value & 0x80 else ""
-        return f"[{{WIFSIGNALED(s) && WTERMSIG(s) == {signal_name(os.WTERMSIG(value))}{core}}}]"
-    if os.WIFSTOPPED(value):
-        return f"[{{WIFSTOPPED(s) && WSTOPSIG(s) == {signal_name(os.WSTOPSIG(value))}}}]"
-    return "[{WIFCONTINUED(s)}]" if value == 0xFFFF else f"[{value:#x}]"
+def statfs_text(data: bytes, _: int) -> str:
+    """Return a struct statfs (statfs(2))."""
+    kind, *numbers = struct.unpack_from("<7q", data)
+    first, second = struct.unpack_from("<2I", data, 56)
+    longest, fragment, flags = struct.unpack_from("<3q", data, 64)
+    names = ("f_bsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree")
+    counts = ", ".join(f"{name}={value}" for name, value in zip(names, numbers, strict=True))
+    tail = f"f_namelen={longest}, f_frsize={fragment}, f_flags={sets()['mounted'].text(flags)}"
+    name = sets()["file_system"].text(kind)
+    return f"{{f_type={name}, {counts}, f_fsid={{val=[{_word(first)}, {_word(second)}]}}, {tail}}}"
 
 
-def _sigaction(data: bytes, _: int) -> str:
-    from bpftime_cli.callview.values import signal_set  # they need one another
-
-    handler, flags, restorer, mask = struct.unpack_from("<QQQQ", data)
-    names = sets()["sigaction"].text(flags & ~0x04000000)
-    has_restorer = flags & 0x04000000
-    if has_restorer:
-        names = "SA_RESTORER" if names == "0" else f"SA_RESTORER|{names}"
-    shown = HANDLERS.get(handler, f"{handler:#x}")
-    tail = f", sa_restorer={restorer:#x}" if has_restorer else ""
-    return f"{{sa_handler={shown}, sa_mask={signal_set(mask)}, sa_flags={names}{tail}}}"
+def _word(value: int) -> str:
+    return f"{value:#x}" if value else "0"
 
 
-def _rlimit(data: bytes, _: int) -> str:
+def lock(data: bytes, _: int) -> str:
+    """Return a struct flock (fcntl(2))."""
+    kind, whence, start, length = struct.unpack_from("<hh4xqq", data)
+    texts = sets()["lock"].text(kind), sets()["whence"].text(whence)
+    return f"{{l_type={texts[0]}, l_whence={texts[1]}, l_start={start}, l_len={length}}}"
+
+
+def rlimit(data: bytes, _: int) -> str:
+    """Return a struct rlimit64."""
     now, most = (
         "RLIM64_INFINITY" if value == INFINITY else _size(value) for value in struct.unpack_from("<QQ", data)
     )
@@ -71,87 +84,45 @@ def _rlimit(data: bytes, _: int) -> str:
 
 
 def _size(value: int) -> str:
-    return f"{value // 1024}*1024" if value and value % 1024 == 0 else str(value)
+    return f"{value // 1024}*1024" if value > 1024 and value % 1024 == 0 else str(value)
 
 
-def _uname(data: bytes, _: int) -> str:
+def uname(data: bytes, _: int) -> str:
+    """Return a struct utsname."""
     system, node = (data[at : at + 65].partition(b"\0")[0].decode("utf-8", "replace") for at in (0, 65))
     return f'{{sysname="{system}", nodename="{node}", ...}}'
 
 
-def _epoll(data: bytes, _: int) -> str:
-    rows = [struct.unpack_from("<IQ", data, at) for at in range(0, len(data) - 11, 12)]
-    shown = [f"{{events={sets()['epoll'].text(events)}, data={value:#x}}}" for events, value in rows]
-    return shown[0] if len(data) == 12 else f"[{', '.join(shown)}]"
+def system(data: bytes, _: int) -> str:
+    """Return a struct sysinfo (sysinfo(2))."""
+    uptime, *loads = struct.unpack_from("<4Q", data)
+    *memory, tasks = struct.unpack_from("<6QH", data, 32)
+    high, free, unit = struct.unpack_from("<QQI", data, 88)
+    names = ("totalram", "freeram", "sharedram", "bufferram", "totalswap", "freeswap")
+    sizes = ", ".join(f"{name}={value}" for name, value in zip(names, memory, strict=True))
+    tail = f"procs={tasks}, totalhigh={high}, freehigh={free}, mem_unit={unit}"
+    return f"{{uptime={uptime}, loads=[{', '.join(map(str, loads))}], {sizes}, {tail}}}"
 
 
-def _poll(data: bytes, _: int) -> str:
-    rows = [struct.unpack_from("<ihh", data, at) for at in range(0, len(data) - 7, 8)]
-    return f"[{', '.join(_polled(*row) for row in rows)}]"
+def pair(data: bytes, _: int) -> str:
+    """Return two descriptors."""
+    return "[{}, {}]".format(*struct.unpack_from("<ii", data))
 
 
-def _polled(number: int, events: int, revents: int) -> str:
-    names = sets()["poll"]
-    came = f", revents={names.text(revents & 0xFFFF)}" if revents else ""
-    return f"{{fd={number}, events={names.text(events & 0xFFFF)}{came}}}"
+def number(data: bytes, _: int) -> str:
+    """Return a number that lies in memory."""
+    return f"[{struct.unpack_from('<i', data)[0]}]"
 
 
-def _pair(data: bytes, _: int) -> str:
-    one, two = struct.unpack_from("<ii", data)
-    return f"[{one}, {two}]"
+def processors(data: bytes, _: int) -> str:
+    """Return a set of processors (sched_setaffinity(2))."""
+    bits = int.from_bytes(data, "little")
+    return f"[{' '.join(str(n) for n in range(8 * len(data)) if bits >> n & 1)}]"
 
 
-def _socket_address(data: bytes, most: int) -> str:
-    (family,) = struct.unpack_from("<H", data)
-    name = sets()["socket_family"].text(family)
-    form = FAMILIES.get(family)
-    return f"{{sa_family={name}, {form(data, most)}}}" if form else f"{{sa_family={name}}}"
-
-
-def _inet(data: bytes, _: int) -> str:
-    (port,) = struct.unpack_from(">H", data.ljust(16, b"\0"), 2)
-    address = socket.inet_ntop(socket.AF_INET, data.ljust(16, b"\0")[4:8])
-    return f'sin_port=htons({port}), sin_addr=inet_addr("{address}")'
-
-
-def _inet6(data: bytes, _: int) -> str:
-    padded = data.ljust(28, b"\0")
-    port, flow = struct.unpack_from(">HI", padded, 2)
-    address = socket.inet_ntop(socket.AF_INET6, padded[8:24])
-    (scope,) = struct.unpack_from("<I", padded, 24)
-    return (
-        f"sin6_port=htons({port}), sin6_flowinfo=htonl({flow}),"
-        f' inet_pton(AF_INET6, "{address}", &sin6_addr), sin6_scope_id={scope}'
-    )
-
-
-def _unix(data: bytes, _: int) -> str:
-    path = data[2:]
-    if path[:1] == b"\0" and len(path) > 1:
-        return f'sun_path=@"{path[1:].decode("utf-8", "backslashreplace")}"'
-    return f'sun_path="{path.partition(bytes(1))[0].decode("utf-8", "backslashreplace")}"'
-
-
-def _netlink(data: bytes, _: int) -> str:
-    pid, groups = struct.unpack_from("<II", data.ljust(12, b"\0"), 4)
-    return f"nl_pid={pid}, nl_groups={groups:#010x}"
-
-
-FAMILIES: dict[int, Form] = {
-    FAMILY_UNIX: _unix,
-    socket.AF_INET: _inet,
-    socket.AF_INET6: _inet6,
-    FAMILY_NETLINK: _netlink,
-}
-STRUCTS: dict[str, tuple[Form, int]] = {
-    "stat": (_stat, 144),
-    "timespec": (_timespec, 16),
-    "status": (_status, 4),
-    "sigaction": (_sigaction, 32),
-    "rlimit": (_rlimit, 16),
-    "uname": (_uname, 130),
-    "epoll": (_epoll, 12),
-    "pollfds": (_poll, 8),
-    "pair": (_pair, 8),
-    "sockaddr": (_socket_address, 2),
-}  # name → text, bytes that it takes at least
+def open_how(data: bytes, _: int) -> str:
+    """Return a struct open_how (openat2(2))."""
+    flags, mode, resolve = struct.unpack_from("<3Q", data)
+    names = sets()["open"].text(flags), sets()["resolve"].text(resolve)
+    made = f", mode={octal(mode)}" if mode else ""
+    return f"{{flags={names[0]}{made}, resolve={names[1]}}}"

@@ -2,81 +2,42 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from bpftime_cli.callview import messages, polling, signals, sockets, structs, times
 from bpftime_cli.callview.call import Call
-from bpftime_cli.callview.structs import STRUCTS
-from runtime.events import Value
+from bpftime_cli.callview.field import (
+    AT_FDCWD,
+    Field,
+    Form,
+    Looks,
+    descriptor,
+    pointer,
+    quoted,
+    quoted_hex,
+    shown,
+)
+from bpftime_cli.callview.oddities import (
+    clone_flags,
+    clone_structure,
+    fcntl_argument,
+    futex_command,
+    futex_time,
+    futex_value,
+    ioctl_argument,
+    prctl_argument,
+)
 from runtime.syscalls.flags import sets
 
-AT_FDCWD = -100
-ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 CUT = b"..."
-SIGNAL_BITS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """How arguments look: `most` bytes of a text; `path_of` names a descriptor of a process, "" for none."""
-
-    most: int = 32
-    path_of: Callable[[int, int], str] = lambda _pid, _fd: ""
-
-
-@dataclass(slots=True)  # not frozen: one is made for each of millions
-class Field:
-    """One argument to show: its number, what its kind says behind the colon, what was copied."""
-
-    call: Call
-    index: int
-    detail: str
-    copy: Value
-    looks: Looks
-
-    @property
-    def word(self) -> int:
-        """Return the argument's 64 bits."""
-        return self.call.arguments[self.index]
-
-    @property
-    def low(self) -> int:
-        """Return its low 32 bits as a signed number."""
-        return ((self.word & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
 def text_of_argument(call: Call, index: int, kind: str, looks: Looks) -> str:
     """Return one argument as text."""
     word, _, detail = kind.partition(":")
-    form = KINDS.get(word, _hex)
-    return form(Field(call, index, detail, call.copies.get(index), looks))
-
-
-def quoted(data: bytes, *, is_cut: bool = False) -> str:
-    """Return bytes as strace quotes them: C escapes, octal for the rest (a digit behind takes three)."""
-    out = []
-    for position, byte in enumerate(data):
-        if byte in ESCAPES:
-            out.append(ESCAPES[byte])
-        elif 32 <= byte < 127:
-            out.append(chr(byte))
-        else:
-            digits = data[position + 1 : position + 2]
-            out.append(f"\\{byte:03o}" if digits.isdigit() else f"\\{byte:o}")
-    return f'"{"".join(out)}"' + ("..." if is_cut else "")
-
-
-def pointer(word: int) -> str:
-    """Return an address."""
-    return f"{word:#x}" if word else "NULL"
-
-
-def descriptor(pid: int, number: int, looks: Looks) -> str:
-    """Return a descriptor, with what it is where that is wanted and known."""
-    path = looks.path_of(pid, number) if number >= 0 else ""
-    return f"{number}<{path}>" if path else str(number)
+    return KINDS.get(word, _hex)(Field(call, index, detail, looks))
 
 
 def _hex(f: Field) -> str:
@@ -91,6 +52,10 @@ def _uint(f: Field) -> str:
     return str(f.word)
 
 
+def _unsigned(f: Field) -> str:
+    return str(f.word & 0xFFFFFFFF)
+
+
 def _offset(f: Field) -> str:
     return str((f.word ^ 1 << 63) - (1 << 63))
 
@@ -99,8 +64,23 @@ def _pointer(f: Field) -> str:
     return pointer(f.word)
 
 
+def _unused(_: Field) -> str:
+    return ""
+
+
+def _device(f: Field) -> str:
+    """Return the device of a file that is to be one; for others it does not count."""
+    if f.other(int(f.detail)) & 0o170000 not in structs.DEVICES:
+        return ""
+    return f"makedev({os.major(f.word):#x}, {os.minor(f.word):#x})"
+
+
 def _mode(f: Field) -> str:
-    return f"{f.word & 0o177777:#o}".replace("0o", "0") if f.word & 0o177777 else "000"
+    return structs.octal(f.word & 0o177777, 1) if f.word & 0o177777 else "000"
+
+
+def _file_mode(f: Field) -> str:
+    return structs.file_mode(f.word & 0o177777)
 
 
 def _descriptor(f: Field) -> str:
@@ -115,11 +95,10 @@ def _directory(f: Field) -> str:
 
 
 def _path(f: Field) -> str:
-    text = f.copy if isinstance(f.copy, bytes) else b""
     if not f.word:
         return "NULL"
-    is_cut = text.endswith(CUT)
-    return quoted(text.removesuffix(CUT) if is_cut else text, is_cut=is_cut)
+    is_cut = f.data.endswith(CUT)
+    return quoted(f.data.removesuffix(CUT) if is_cut else f.data, is_cut=is_cut)
 
 
 def _flags(f: Field) -> str:
@@ -128,58 +107,31 @@ def _flags(f: Field) -> str:
     return known.text(value) if known else _hex(f)
 
 
-def _futex(f: Field) -> str:
-    known = sets()["futex"]
-    name = known.text(f.word & 0x7F)
-    rest = known.text(f.word & ~0xFF & 0xFFFFFFFF) if f.word & ~0xFF & 0xFFFFFFFF else ""
-    return "|".join(filter(None, (name + ("_PRIVATE" if f.word & 0x80 else ""), rest)))
-
-
-def _clone(f: Field) -> str:
-    number = f.word & 0xFF
-    names = sets()["clone"].text(f.word & ~0xFF)
-    parts = [names] if f.word & ~0xFF else []
-    return "|".join([*parts, *([signal_name(number)] if number else [])]) or "0"
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name; real-time ones count from the kernel's first (32), as strace has them."""
-    try:
-        return signal.Signals(number).name if number < 32 else f"SIGRT_{number - 32}"
-    except ValueError:
-        return str(number)
-
-
 def _signal(f: Field) -> str:
-    return signal_name(f.low) if f.low > 0 else str(f.low)
+    return signals.signal_name(f.low) if f.low > 0 else str(f.low)
 
 
 def _in(f: Field) -> str:
     total = f.call.arguments[int(f.detail)]
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    if not f.word or (not data and total):
+    if not f.word or (not f.data and total):
         return pointer(f.word)
-    return quoted(data[: f.looks.most], is_cut=total > min(len(data), f.looks.most))
+    return shown(f.data, total, f.looks)
 
 
 def _out(f: Field) -> str:
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    if not f.word or f.call.result < 0 or (not data and f.call.result > 0):
+    if not f.word or f.call.result < 0 or (not f.data and f.call.result > 0):
         return pointer(f.word)
-    return quoted(data[: f.looks.most], is_cut=f.call.result > min(len(data), f.looks.most))
+    return shown(f.data, f.call.result, f.looks)
 
 
 def _cwd(f: Field) -> str:
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    return quoted(data.partition(b"\0")[0]) if data and f.call.result > 0 else pointer(f.word)
+    return quoted(f.data.partition(b"\0")[0]) if f.data and f.call.result > 0 else pointer(f.word)
 
 
 def _out_hex(f: Field) -> str:
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    if not data or f.call.result < 0:
+    if not f.data or f.call.result < 0:
         return pointer(f.word)
-    shown = "".join(f"\\x{byte:02x}" for byte in data[: f.looks.most])
-    return f'"{shown}"' + ("..." if f.call.result > f.looks.most else "")
+    return quoted_hex(f.data[: f.looks.most], is_cut=f.call.result > f.looks.most)
 
 
 def _words(f: Field) -> str:
@@ -187,90 +139,103 @@ def _words(f: Field) -> str:
         return pointer(f.word)
     words = [word for word in f.copy if isinstance(word, bytes)]
     end = next((number for number, word in enumerate(words) if not word), len(words))
-    shown = ", ".join(quoted(word) for word in words[:end])
-    return f"[{shown}{', ...' if end == len(words) else ''}]"
+    texts = ", ".join(quoted(word) for word in words[:end])
+    return f"[{texts}{', ...' if end == len(words) else ''}]"
 
 
-def _signal_set(f: Field) -> str:
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    if not f.word or len(data) < 8 or (f.detail == "after" and f.call.result < 0):
-        return pointer(f.word)
-    return signal_set(struct.unpack_from("<Q", data)[0])
-
-
-def signal_set(bits: int) -> str:
-    """Return a set of signals, or what it lacks where that is shorter."""
-    numbers = [n for n in range(1, SIGNAL_BITS + 1) if bits >> (n - 1) & 1]
-    if len(numbers) <= SIGNAL_BITS // 2:
-        return f"[{_signals(numbers)}]"
-    return f"~[{_signals([n for n in range(1, SIGNAL_BITS + 1) if n not in set(numbers)])}]"
-
-
-def _signals(numbers: list[int]) -> str:
-    return " ".join(signal_name(n).removeprefix("SIG") for n in numbers)
-
-
-def _struct(name: str, *, after: bool) -> Callable[[Field], str]:
-    form, size = STRUCTS[name]
+def _struct(form: Callable[[bytes, int], str], size: int) -> Form:
+    """Return the form of a structure that a call reads; `size`: bytes that it takes at least."""
 
     def text(f: Field) -> str:
-        data = f.copy if isinstance(f.copy, bytes) else b""
-        if not f.word or len(data) < size or (after and f.call.result < 0):
-            return pointer(f.word)
-        return form(data, f.looks.most)
+        return form(f.before, f.looks.most) if f.word and len(f.before) >= size else pointer(f.word)
 
     return text
 
 
-def _bytes(f: Field) -> str:
-    return pointer(f.word)
+def _written(form: Callable[[bytes, int], str], size: int, *, least: int = 0) -> Form:
+    """Return the form of one that a call writes, where its result is `least` or more."""
+
+    def text(f: Field) -> str:
+        is_there = f.word and len(f.data) >= size and f.call.result >= least
+        return form(f.data, f.looks.most) if is_there else pointer(f.word)
+
+    return text
 
 
-def _socket_address(f: Field) -> str:
-    data = f.copy if isinstance(f.copy, bytes) else b""
-    if not f.word or len(data) < 2 or (f.detail == "after" and f.call.result < 0):
+def _numbers(f: Field) -> str:
+    """Show the numbers that a call has given, as many as it returned."""
+    if not f.word or f.call.result < 0 or len(f.data) < 4 * min(1, f.call.result):
         return pointer(f.word)
-    return STRUCTS["sockaddr"][0](data, f.looks.most)
+    found = [str(number) for (number,) in struct.iter_unpack("<I", f.data[: len(f.data) // 4 * 4])]
+    return f"[{', '.join(found)}{', ...' if len(found) < f.call.result else ''}]"
 
 
-def _status(f: Field) -> str:
-    has_one = f.call.result > 0
-    return _struct("status", after=True)(f) if has_one else pointer(f.word)
+def _rest(f: Field) -> str:
+    """Show the time that was left when a sleep was interrupted."""
+    is_there = f.word and len(f.data) == times.TIME and f.call.result < 0
+    return times.timespec(f.data, 0) if is_there else pointer(f.word)
+
+
+def _changed(code: str) -> Form:
+    """Return the form of a number that a call reads and writes."""
+    size = struct.calcsize(code)
+
+    def text(f: Field) -> str:
+        if not f.word or len(f.before) < size:
+            return pointer(f.word)
+        (old,) = struct.unpack_from(code, f.before)
+        (new,) = struct.unpack_from(code, f.data) if f.call.result >= 0 and len(f.data) >= size else (old,)
+        return f"[{old}]" if old == new else f"[{old} => {new}]" if size == 4 else f"[{old}] => [{new}]"
+
+    return text
+
+
+def _eight(data: bytes, _: int) -> str:
+    return f"[{struct.unpack_from('<q', data)[0]}]"
 
 
 def _protocol(f: Field) -> str:
-    family = sets()["socket_family"].text(f.call.arguments[0] & 0xFFFFFFFF)
+    family = sets()["socket_family"].text(f.other(0))
     return sets()["ip_protocol"].text(f.word & 0xFFFFFFFF) if family in ("AF_INET", "AF_INET6") else _int(f)
 
 
-def _fcntl_argument(f: Field) -> str:
-    command = sets()["fcntl"].text(f.call.arguments[1])
-    if command in ("F_GETFD", "F_GETFL", "F_GETOWN", "F_GETSIG", "F_GETPIPE_SZ", "F_GET_SEALS", "F_GETLEASE"):
-        return ""
-    if command == "F_SETFD":
-        return "FD_CLOEXEC" if f.word & 1 else "0"
-    if command == "F_SETFL":
-        return sets()["open"].text(f.word)
-    return _int(f) if command.startswith("F_DUPFD") else _hex(f)
-
-
-def _option(f: Field) -> str:
-    is_socket = sets()["socket_level"].text(f.call.arguments[1]) == "SOL_SOCKET"
-    return sets()["socket_option"].text(f.word) if is_socket else _int(f)
-
-
-KINDS: dict[str, Callable[[Field], str]] = {
-    "hex": _hex, "hexoff": _hex, "int": _int, "uint": _uint, "off": _offset, "ptr": _pointer, "mode": _mode,
-    "fd": _descriptor, "dirfd": _directory, "path": _path, "flags": _flags, "enum": _flags, "sig": _signal,
-    "in": _in, "out": _out, "outhex": _out_hex, "ocwd": _cwd, "argv": _words, "sigset": _signal_set,
-    "osigset": _signal_set, "bytes": _bytes, "sockaddr": _socket_address, "osockaddr": _socket_address,
-    "ostatus": _status, "protocol": _protocol, "clone": _clone, "futexop": _futex,
-    "fcntlarg": _fcntl_argument, "option": _option,
-    **{kind: _struct(kind, after=False) for kind in ("timespec", "sigaction", "rlimit", "epoll")},
-    **{
-        f"o{kind}": _struct(kind, after=True)
-        for kind in ("stat", "timespec", "sigaction", "rlimit", "uname", "epoll")
-    },
-    **dict.fromkeys(("pair", "pair4"), _struct("pair", after=True)),
-    "pollfds": _struct("pollfds", after=True),
+KINDS: dict[str, Form] = {
+    "hex": _hex, "hexoff": _hex, "int": _int, "uint": _uint, "uint4": _unsigned, "off": _offset,
+    "ptr": _pointer, "unused": _unused, "device": _device, "mode": _mode, "filemode": _file_mode,
+    "fd": _descriptor, "dirfd": _directory,
+    "path": _path, "flags": _flags, "enum": _flags, "sig": _signal, "in": _in, "out": _out,
+    "outhex": _out_hex, "ocwd": _cwd, "argv": _words,
+    "protocol": _protocol, "rest": _rest, "length": _changed("<i"), "offset": _changed("<q"),
+    "ioffset": _struct(_eight, 8), "int4": _struct(structs.number, 4), "oint": _written(structs.number, 4),
+    "pair": _written(structs.pair, 8), "pair4": _written(structs.pair, 8), "onumbers": _numbers,
+    # signals and children
+    "sigset": _struct(signals.set_text, 8), "osigset": _written(signals.set_text, 8),
+    "sigaction": _struct(signals.action, 32), "osigaction": _written(signals.action, 32),
+    "stack": _struct(signals.stack, 24), "ostack": _written(signals.stack, 24),
+    "osiginfo": _written(signals.info, 48), "ostatus": _written(signals.status, 4, least=1),
+    # files and the system
+    "ostat": _written(structs.stat_text, 144), "ostatx": _written(structs.statx_text, 48),
+    "ostatfs": _written(structs.statfs_text, 120), "openhow": _struct(structs.open_how, 24),
+    "rlimit": _struct(structs.rlimit, 16), "orlimit": _written(structs.rlimit, 16),
+    "ouname": _written(structs.uname, 130), "osysinfo": _written(structs.system, 112),
+    "cpus": _struct(structs.processors, 1), "ocpus": _written(structs.processors, 1, least=1),
+    # times
+    "timespec": _struct(times.timespec, 16), "otimespec": _written(times.timespec, 16),
+    "timeval": _struct(times.timeval, 16), "otimeval": _written(times.timeval, 16),
+    "itimerval": _struct(times.itimerval, 32), "oitimerval": _written(times.itimerval, 32),
+    "itimerspec": _struct(times.itimerspec, 32), "oitimerspec": _written(times.itimerspec, 32),
+    "left": _struct(times.timespec, 16), "leftval": _struct(times.timeval, 16),
+    "utimes": _struct(times.file_times, 32), "orusage": _written(times.usage, 32),
+    "otms": _written(times.ticks, 32),
+    # sockets and waiting for them
+    "sockaddr": _struct(sockets.address, 2), "osockaddr": _written(sockets.address, 2),
+    "option": sockets.option_name, "optval": sockets.option_given, "ooptval": sockets.option_got,
+    "vector": messages.given, "ovector": messages.filled,
+    "message": messages.sent, "omessage": messages.received,
+    "epoll": _struct(polling.epoll_event, 12), "oepoll": polling.epoll_events, "pollfds": polling.polled,
+    "fds": polling.selected,
+    # what means another thing for each command
+    "clone": clone_flags, "cloneargs": clone_structure, "futexop": futex_command, "futextime": futex_time,
+    "futexvalue": futex_value,
+    "fcntlarg": fcntl_argument, "ioctlarg": ioctl_argument, "prctlarg": prctl_argument,
 }  # fmt: skip

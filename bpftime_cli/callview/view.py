@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from bpftime_cli.callview.call import Call, read_call
+from bpftime_cli.callview.copies import Limits
+from bpftime_cli.callview.field import Looks
 from bpftime_cli.callview.files import Files
 from bpftime_cli.callview.lines import Style, json_of, line_of
-from bpftime_cli.callview.script import COUNTING, recording
+from bpftime_cli.callview.script import COUNTING, entries_of, recording
 from bpftime_cli.callview.shapes import BECOME, Shape, shapes_of
-from bpftime_cli.callview.values import Looks, signal_name
+from bpftime_cli.callview.signals import signal_name
 from bpftime_cli.render import FORMATS, Renderer
 from bpftime_cli.render.base import Sink
 from bpftime_cli.render.base import Style as Colours
@@ -41,17 +44,27 @@ class View:
     sort: str = "time"
     shapes: list[Shape] = field(init=False)
     groups: list[frozenset[int]] = field(init=False)
+    """The calls of each program that lists, in the order of the script."""
 
     def __post_init__(self) -> None:
         grouped = shapes_of(self.numbers) if self.lists else {}
         object.__setattr__(self, "shapes", list(grouped))
-        object.__setattr__(self, "groups", list(grouped.values()))
+        object.__setattr__(self, "groups", _groups(grouped))
 
     @property
     def program(self) -> str:
         """Return the script that does it."""
-        parts = [recording(self.shapes, max(LEAST_COPIED, self.most), self.slow)] if self.lists else []
+        limits = Limits(max(LEAST_COPIED, self.most), self.most, self.slow)
+        parts = [recording(self.shapes, limits)] if self.lists else []
         return "\n".join([*parts, *([COUNTING] if self.counts else [])])
+
+
+def _groups(shapes: Mapping[Shape, frozenset[int]]) -> list[frozenset[int]]:
+    begin = [
+        frozenset[int]().union(*(numbers for shape, numbers in shapes.items() if shape.entry == entry))
+        for entry in entries_of(list(shapes))
+    ]
+    return begin + [numbers for shape, numbers in shapes.items() if shape.ends]
 
 
 class Lines(Renderer):
@@ -119,7 +132,7 @@ class Lines(Renderer):
 
 def _became(call: Call) -> Call:
     """Return a call that made its process another program: it returned nothing, which is success."""
-    return Call(call.pid, call.tid, call.number, call.start, 0, 0, True, call.arguments, call.copies)
+    return replace(call, duration=0, result=0, has_ended=True)
 
 
 def check_results(*, only_good: bool, only_failed: bool) -> str:

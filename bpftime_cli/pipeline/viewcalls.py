@@ -1,4 +1,4 @@
-"""The view's programs hooked on: each pair at the calls of its shape, the counting pair at all."""
+"""The view's programs hooked on: each at the calls that it is for, the counting pair at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ class ViewCalls(Calls):
     view: View
 
     def _hooks(self, build: str) -> Iterator[CallHook]:
-        groups = [
-            group
-            for shape, group in zip(self.view.shapes, self.view.groups, strict=True)
-            for _ in range(1 + shape.ends)
-        ]
+        groups = self.view.groups
         for number, probe in enumerate(self._probes()):
             numbers = groups[number] if number < len(groups) else self.view.numbers
             image = self.programs.image(probe.program, build)

@@ -12,27 +12,34 @@ WORD = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class FlagSet:
-    """One set: `names` by value, those with most bits first. `mask`: bits that are a number of their own."""
+    """One set: `names` with values, in the order in which they are shown; `widest`: those of most bits first.
+
+    `mask`: bits that are a number of their own.
+    """
 
     is_enum: bool
     mask: int
     names: tuple[tuple[str, int], ...]
+    widest: tuple[tuple[str, int], ...]
 
     def text(self, value: int) -> str:
         """Return names joined by `|`, what has none in hex."""
         if self.is_enum:
             return next((name for name, known in self.names if known & WORD == value & WORD), f"{value:#x}")
-        found = [self._number(value & self.mask)] if self.mask else []
-        rest = value & ~self.mask & WORD
-        for name, known in self.names:
+        found, rest = self._found(value & ~self.mask & WORD)
+        texts = [self._number(value & self.mask)] if self.mask else []
+        texts += [name for name, _ in self.names if name in found] + ([f"{rest:#x}"] if rest else [])
+        return "|".join(filter(None, texts)) or next((name for name, known in self.names if known == 0), "0")
+
+    def _found(self, rest: int) -> tuple[set[str], int]:
+        """Return the flags that are set, those of many bits before their parts; and what has no name."""
+        found: set[str] = set()
+        for name, known in self.widest:
             bits = known & WORD
             if bits and not bits & self.mask and rest & bits == bits:
-                found.append(name)
+                found.add(name)
                 rest &= ~bits
-        if rest:
-            found.append(f"{rest:#x}")
-        found = [name for name in found if name]
-        return "|".join(found) or next((name for name, known in self.names if known == 0), "0")
+        return found, rest
 
     def _number(self, value: int) -> str:
         return next((name for name, known in self.names if known == value), f"{value:#x}" if value else "")
@@ -55,4 +62,6 @@ def sets() -> dict[str, FlagSet]:
 def _set(kind: str, text: str) -> FlagSet:
     word, _, mask = kind.partition(":")
     pairs = (pair.split("=") for pair in text.split(",") if pair)
-    return FlagSet(word == "enum", int(mask or "0", 0), tuple((name, int(value, 0)) for name, value in pairs))
+    names = tuple((name, int(value, 0)) for name, value in pairs)
+    widest = tuple(sorted(names, key=lambda pair: -(pair[1] & WORD).bit_count()))
+    return FlagSet(word == "enum", int(mask or "0", 0), names, widest)

@@ -93,15 +93,17 @@ def _row(
 ) -> list[str]:
     found = {n: int(value, 0) for n, value in before.items()} | {n: known[n] for n in names if n in known}
     found = {n: value for n, value in found.items() if value & WORD >= row.get("least", 0)}
+    found |= row.get("values", {})
     if "zero" in row:
         found[row["zero"]] = 0
     kind = row["kind"] + (f":{row['mask']:#x}" if "mask" in row else "")
-    ordered = sorted(
-        found.items(), key=lambda pair: (-(pair[1] & (1 << 64) - 1).bit_count(), pair[1], pair[0])
-    )
-    if row["kind"] == "enum":
-        ordered = sorted(found.items(), key=lambda pair: (pair[1], pair[0]))
+    first: list[str] = row.get("order", [])
+    ordered = sorted(found.items(), key=lambda pair: (_rank(pair[0], first), pair[1] & WORD, pair[0]))
     return [name, kind, ",".join(f"{n}={value:#x}" for n, value in ordered)]
+
+
+def _rank(name: str, first: list[str]) -> int:
+    return first.index(name) if name in first else len(first)
 
 
 def main() -> int:

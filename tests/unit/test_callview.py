@@ -10,11 +10,15 @@ import pytest
 
 from bpftime_cli.callview.call import Call
 from bpftime_cli.callview.classes import CLASSES, chosen
-from bpftime_cli.callview.lines import duration_text, error_text
-from bpftime_cli.callview.script import COUNTING, recording
+from bpftime_cli.callview.copies import Limits
+from bpftime_cli.callview.field import Looks, quoted
+from bpftime_cli.callview.lines import Style, duration_text, line_of
+from bpftime_cli.callview.results import error_text
+from bpftime_cli.callview.script import COUNTING, entries_of, recording
 from bpftime_cli.callview.shapes import captures_of, shapes_of
+from bpftime_cli.callview.signals import signal_set
 from bpftime_cli.callview.summary import quantile
-from bpftime_cli.callview.values import KINDS, Looks, quoted, signal_set, text_of_argument
+from bpftime_cli.callview.values import KINDS, text_of_argument
 from runtime.errors import UsageProblem
 from runtime.events import Bucket, Histogram, Value
 from runtime.lang import compile_script
@@ -72,13 +76,113 @@ VALUES = [
     ("sockaddr:1", POINTER, b"\1\0\0name", '{sa_family=AF_UNIX, sun_path=@"name"}'),
     ("rlimit", POINTER, struct.pack("<Qq", 8 << 20, -1), "{rlim_cur=8192*1024, rlim_max=RLIM64_INFINITY}"),
     ("pair", POINTER, struct.pack("<ii", 3, 4), "[3, 4]"),
-    ("pollfds:1", POINTER, struct.pack("<ihh", 3, 1, 1), "[{fd=3, events=POLLIN, revents=POLLIN}]"),
+    ("filemode", 0o104755, b"", "S_IFREG|S_ISUID|0755"),
+    ("filemode", 0o644, b"", "0644"),
+    ("sig", 32, b"", "SIGRTMIN"),
+    ("sockaddr:1", POINTER, b"\1\0", "{sa_family=AF_UNIX}"),
+    ("epoll", POINTER, struct.pack("<IQ", 1, 1 << 32 | 7), "{events=EPOLLIN, data={u32=7, u64=4294967303}}"),
+    ("int4", POINTER, struct.pack("<i", -5), "[-5]"),
+    ("ioffset", POINTER, struct.pack("<q", 1 << 40), "[1099511627776]"),
+    ("cpus:1", POINTER, b"\5\1" + bytes(6), "[0 2 8]"),
+    ("stack", POINTER, struct.pack("<QI4xQ", 0, 2, 0), "{ss_sp=NULL, ss_flags=SS_DISABLE, ss_size=0}"),
+    ("openhow", POINTER, struct.pack("<3Q", 0o2000000, 0, 8),
+     "{flags=O_RDONLY|O_CLOEXEC, resolve=RESOLVE_BENEATH}"),
+    ("utimes", POINTER, struct.pack("<4q", 0, (1 << 30) - 1, 0, (1 << 30) - 2), "[UTIME_NOW, UTIME_OMIT]"),
+    ("itimerspec", POINTER, struct.pack("<4q", 1, 2, 3, 4),
+     "{it_interval={tv_sec=1, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=4}}"),
+    ("cloneargs", POINTER, struct.pack("<11Q", 0x3D0F00, 0, 0x10, 0x20, 0, 0x30, 64, 0x40, 0, 0, 0),
+     "{flags=CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|CLONE_SYSVSEM|CLONE_SETTLS"
+     "|CLONE_PARENT_SETTID|CLONE_CHILD_CLEARTID, child_tid=0x10, parent_tid=0x20, exit_signal=0, stack=0x30,"
+     " stack_size=0x40, tls=0x40}"),
+    ("cloneargs", POINTER, bytes(60), "0x7fff0000"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "word", "copy", "text"), VALUES)
 def test_value(kind: str, word: int, copy: Value, text: str) -> None:
     assert shown(kind, word, copy) == text
+
+
+def line(
+    name: str, arguments: tuple[int, ...], before: dict[int, Value], after: dict[int, Value], result: int
+) -> str:
+    """A call as a line without times, as short as can be."""
+    words = (*arguments, *[0] * (6 - len(arguments)))
+    call = Call(1, 1, by_name()[name].number, 0, 0, result, True, words, before, after)
+    return " ".join(line_of(call, Style(Looks(), "none", shows_durations=False)).split())
+
+
+FD_SET = (1 << 3 | 1 << 5).to_bytes(8, "little")
+TWO = struct.pack("<4Q", 0x10, 5, 0x20, 8)
+LINES = [
+    ("getsockname", (3, POINTER, POINTER), {2: b"\x80\0\0\0"}, {1: b"\1\0", 2: b"\2\0\0\0"}, 0,
+     "getsockname(3, {sa_family=AF_UNIX}, [128 => 2]) = 0"),
+    ("getpeername", (3, POINTER, POINTER), {2: b"\x10\0\0\0"}, {2: b"\2\0\0\0"}, -107,
+     "getpeername(3, 0x7fff0000, [16]) = -1 ENOTCONN (Transport endpoint is not connected)"),
+    ("setsockopt", (3, 1, 13, POINTER, 8), {3: struct.pack("<ii", 1, 9)}, {}, 0,
+     "setsockopt(3, SOL_SOCKET, SO_LINGER, {l_onoff=1, l_linger=9}, 8) = 0"),
+    ("setsockopt", (3, 6, 1, POINTER, 4), {3: b"\1\0\0\0"}, {}, 0,
+     "setsockopt(3, SOL_TCP, TCP_NODELAY, [1], 4) = 0"),
+    ("writev", (1, POINTER, 2), {1: (TWO, b"hello", b"x" * 8, b"", b"", b"", b"")}, {}, 13,
+     'writev(1, [{iov_base="hello", iov_len=5}, {iov_base="xxxxxxxx", iov_len=8}], 2) = 13'),
+    ("readv", (0, POINTER, 2), {}, {1: (TWO, b"hello", b"xyz12345", b"", b"", b"", b"")}, 7,
+     'readv(0, [{iov_base="hello", iov_len=5}, {iov_base="xy", iov_len=8}], 2) = 7'),
+    ("writev", (1, POINTER, 9), {1: (struct.pack("<2Q", 0x10, 3), b"", b"", b"", b"", b"", b"")}, {}, -14,
+     "writev(1, [{iov_base=0x10, iov_len=3}, ...], 9) = -1 EFAULT (Bad address)"),
+    ("writev", (1, POINTER, 2), {1: (b"", *[b""] * 6)}, {}, -14,
+     "writev(1, 0x7fff0000, 2) = -1 EFAULT (Bad address)"),
+    ("sendmsg", (3, POINTER, 0), {1: (
+        struct.pack("<QI4x4Qi4x", 0, 0, 0x99, 1, 0x50, 24, 0), b"",
+        struct.pack("<Qiii4x", 20, 1, 1, 7), struct.pack("<2Q", 0x10, 2), b"ab", b"", b"", b"")}, {}, 2,
+     'sendmsg(3, {msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="ab", iov_len=2}], msg_iovlen=1,'
+     " msg_control=[{cmsg_len=20, cmsg_level=SOL_SOCKET, cmsg_type=SCM_RIGHTS, cmsg_data=[7]}],"
+     " msg_controllen=24, msg_flags=0}, 0) = 2"),
+    ("poll", (POINTER, 1, 5), {}, {0: struct.pack("<ihh", 3, 1, 17)}, 1,
+     "poll([{fd=3, events=POLLIN}], 1, 5) = 1 ([{fd=3, revents=POLLIN|POLLHUP}])"),
+    ("poll", (POINTER, 1, 5), {}, {0: struct.pack("<ihh", 3, 1, 0)}, 0,
+     "poll([{fd=3, events=POLLIN}], 1, 5) = 0 (Timeout)"),
+    ("select", (6, POINTER, 0, 0, POINTER), {1: FD_SET, 4: struct.pack("<qq", 1, 0)},
+     {1: b"\x08" + bytes(7), 4: struct.pack("<qq", 0, 9)}, 1,
+     "select(6, [3 5], NULL, NULL, {tv_sec=1, tv_usec=0}) = 1 (in [3], left {tv_sec=0, tv_usec=9})"),
+    ("umask", (0o22,), {}, {}, 0o77, "umask(022) = 077"),
+    ("fcntl", (3, 3), {}, {2: b""}, 0o100002, "fcntl(3, F_GETFL) = 0x8002 (flags O_RDWR|O_LARGEFILE)"),
+    ("fcntl", (3, 7, POINTER), {}, {2: struct.pack("<hh4xqqi4x", 1, 0, 0, 5, 0)}, 0,
+     "fcntl(3, F_SETLKW, {l_type=F_WRLCK, l_whence=SEEK_SET, l_start=0, l_len=5}) = 0"),
+    ("ioctl", (1, 0x5413, POINTER), {}, {2: struct.pack("<4H", 24, 80, 0, 0)}, 0,
+     "ioctl(1, TIOCGWINSZ, {ws_row=24, ws_col=80, ws_xpixel=0, ws_ypixel=0}) = 0"),
+    ("prctl", (15, POINTER), {1: b"name"}, {}, 0, 'prctl(PR_SET_NAME, "name") = 0'),
+    ("clone", (0x1200011, 0, 0, 0x99), {}, {}, 7,
+     "clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x99) = 7"),
+    ("sendfile", (1, 3, POINTER, 9), {2: bytes(8)}, {2: b"\x09" + bytes(7)}, 9,
+     "sendfile(1, 3, [0] => [9], 9) = 9"),
+    ("openat", (0xFFFFFF9C, POINTER, 0o2200000), {1: b"x"}, {}, 3,
+     'openat(AT_FDCWD, "x", O_RDONLY|O_CLOEXEC|O_DIRECTORY) = 3'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments", "before", "after", "result", "text"), LINES)
+def test_line(
+    name: str,
+    arguments: tuple[int, ...],
+    before: dict[int, Value],
+    after: dict[int, Value],
+    result: int,
+    text: str,
+) -> None:
+    assert line(name, arguments, before, after, result) == text
+
+
+DAMAGED = [b"", b"\0", bytes(7), bytes(12), b"\xff" * 48, (b"",) * 9, (b"\xff" * 56,) * 9, (1,) * 9, 5, "x"]
+
+
+@pytest.mark.parametrize("value", DAMAGED, ids=repr)
+def test_whatever_was_copied_has_a_text(value: Value) -> None:
+    """A target may change its memory at any time: what is copied need not fit together."""
+    copies = dict.fromkeys(range(6), value)
+    for call in syscalls():
+        for word in (0, 1, POINTER, (1 << 64) - 1):
+            for result in (-1, 0, 1, 1 << 40):
+                assert line(call.name, (word,) * 6, copies, copies, result)
 
 
 def test_buffers_are_cut_and_say_so() -> None:
@@ -103,6 +207,7 @@ def test_status_of_wait() -> None:
 
 
 def test_quotes() -> None:
+    assert quoted(b"\a\b") == '"\\7\\10"'
     assert quoted(b'a"\\\n\t\0001\x7f\xff') == '"a\\"\\\\\\n\\t\\0001\\177\\377"'
 
 
@@ -140,10 +245,11 @@ def test_rows_have_as_many_kinds_as_the_call_has_arguments() -> None:
 
 
 def test_the_scripts_compile() -> None:
-    script = compile_script(recording(shapes_of(chosen("")), 252))
+    shapes = list(shapes_of(chosen("")))
+    script = compile_script(recording(shapes, Limits(252)))
     assert not script.warnings
     assert not compile_script(COUNTING).warnings
-    assert len(script.object.programs) > 50
+    assert len(script.object.programs) == len(entries_of(shapes)) + sum(shape.ends for shape in shapes)
 
 
 def test_captures_lie_within_what_the_call_has() -> None:
