@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bpftime_cli.callview.shapes import ARGV, AT_ADDRESS, BITS, MESSAGE_PARTS, RETURNED, VECTOR, Capture
 
 Copied = tuple[str, str]
+COUNTED = 4096  # words of an environment, entries of a directory
 ADDRESS_MOST = 128  # bytes of a socket's address (struct sockaddr_storage)
 HEADER = 56  # bytes of a struct msghdr; its fields by their offsets:
 NAME, NAME_LENGTH, PARTS, PART_COUNT, CONTROL, CONTROL_LENGTH = 0, 8, 16, 24, 32, 40
@@ -55,8 +56,23 @@ def _bytes(s: Source) -> Copied:
 
 
 def _words(s: Source) -> Copied:
-    words = (f"str(*(uint64 *)({s.pointer} + {8 * index}), 64)" for index in range(ARGV))
+    words = (f"str({_word(s.pointer, 8 * index)}, {s.limits.part + 4})" for index in range(ARGV))
     return "", f"({', '.join(words)})"
+
+
+def _count(s: Source) -> Copied:
+    """Count the words of a list that ends with a null pointer."""
+    count = s.variable("n")
+    stop = f"if (*(uint64 *)({s.pointer} + 8 * {count}) == 0) {{ break; }}"
+    return f" {count} = (uint64)0; for ($_ : 0..{COUNTED}) {{ {stop} {count}++; }}", count
+
+
+def _entries(s: Source) -> Copied:
+    """Count the entries of a directory (struct linux_dirent64: their length lies at 16)."""
+    at, count = s.variable("v"), s.variable("n")
+    step = f"{at} += (uint64)*(uint16 *)({s.pointer} + {at} + 16); {count}++;"
+    stop = f"if ((int64){at} >= {s.result}) {{ break; }}"
+    return f" {at} = (uint64)0; {count} = (uint64)0; for ($_ : 0..{COUNTED}) {{ {stop} {step} }}", count
 
 
 def _some(s: Source) -> Copied:
@@ -115,4 +131,5 @@ def _buffer(pointer: str, length: str) -> str:
 
 COPIES: dict[str, Callable[[Source], Copied]] = {
     "text": _text, "bytes": _bytes, "words": _words, "some": _some, "vector": _vector, "message": _message,
+    "count": _count, "entries": _entries,
 }  # fmt: skip

@@ -13,7 +13,7 @@ from runtime.syscalls.kinds import kinds_of
 from runtime.syscalls.table import name_of
 
 ARGUMENTS = 6
-ARGV = 8  # arguments of a program that are shown
+ARGV = 16  # arguments of a program that are shown
 VECTOR, MESSAGE_PARTS = 6, 4  # buffers of a vector, and of a message, that are shown
 # kind → bytes copied from the argument when the call begins
 SIZES_IN = {
@@ -37,7 +37,7 @@ BECOME = frozenset(("execve", "execveat"))  # return only when they fail
 
 @dataclass(frozen=True, slots=True, order=True)
 class Capture:
-    """One copy. `kind`: text, words, bytes (`size`), some, vector, message.
+    """One copy. `kind`: text, words, bytes (`size`), some, vector, message; count and entries are numbers.
 
     Some has the length that argument `length` says, a vector as many buffers; a message is a struct msghdr.
 
@@ -115,6 +115,8 @@ FORMS: dict[str, Callable[[int, str], list[Capture]]] = {
     "path": _copied("text", BEFORE),
     "prctlarg": _copied("text", BEFORE),
     "argv": _copied("words", BEFORE),
+    "environment": _copied("count", BEFORE),
+    "entries": _copied("entries", AFTER),
     "in": _copied("some", BEFORE),
     "optval": _copied("some", BEFORE),
     "sockaddr": _copied("some", BEFORE),

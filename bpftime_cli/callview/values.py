@@ -10,6 +10,7 @@ from bpftime_cli.callview import messages, polling, signals, sockets, structs, t
 from bpftime_cli.callview.call import Call
 from bpftime_cli.callview.field import (
     AT_FDCWD,
+    BAD_ADDRESS,
     Field,
     Form,
     Looks,
@@ -139,8 +140,24 @@ def _words(f: Field) -> str:
         return pointer(f.word)
     words = [word for word in f.copy if isinstance(word, bytes)]
     end = next((number for number, word in enumerate(words) if not word), len(words))
-    texts = ", ".join(quoted(word) for word in words[:end])
+    texts = ", ".join(_one_word(word, f.looks.most) for word in words[:end])
     return f"[{texts}{', ...' if end == len(words) else ''}]"
+
+
+def _one_word(word: bytes, most: int) -> str:
+    text = word.removesuffix(CUT) if len(word) > most + len(CUT) else word
+    return quoted(text[:most], is_cut=len(text) > most)
+
+
+def _counted(one: str, many: str) -> Form:
+    """Return the form of an address that a number of things lie at."""
+
+    def text(f: Field) -> str:
+        if not f.word or not isinstance(f.copy, int) or f.call.result == BAD_ADDRESS:
+            return pointer(f.word)
+        return f"{pointer(f.word)} /* {f.copy} {one if f.copy == 1 else many} */"
+
+    return text
 
 
 def _struct(form: Callable[[bytes, int], str], size: int) -> Form:
@@ -204,7 +221,8 @@ KINDS: dict[str, Form] = {
     "ptr": _pointer, "unused": _unused, "device": _device, "mode": _mode, "filemode": _file_mode,
     "fd": _descriptor, "dirfd": _directory,
     "path": _path, "flags": _flags, "enum": _flags, "sig": _signal, "in": _in, "out": _out,
-    "outhex": _out_hex, "ocwd": _cwd, "argv": _words,
+    "outhex": _out_hex, "ocwd": _cwd, "argv": _words, "environment": _counted("var", "vars"),
+    "entries": _counted("entries", "entries"),
     "protocol": _protocol, "rest": _rest, "length": _changed("<i"), "offset": _changed("<q"),
     "ioffset": _struct(_eight, 8), "int4": _struct(structs.number, 4), "oint": _written(structs.number, 4),
     "pair": _written(structs.pair, 8), "pair4": _written(structs.pair, 8), "onumbers": _numbers,

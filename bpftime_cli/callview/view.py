@@ -88,12 +88,13 @@ class Lines(Renderer):
             self._other.write(event)
             return
         call = read_call(event.data, self.view.shapes)  # type: ignore[arg-type] # maps are never printed
-        if not call.has_ended and name_of(call.number) in BECOME:
+        is_begun = not call.has_ended and name_of(call.number) in BECOME
+        before = self._begun.pop(call.tid, None)
+        if before is not None and (is_begun or before.number != call.number):
+            self._show(_became(before))
+        if is_begun:
             self._begun[call.tid] = call
             return
-        before = self._begun.pop(call.tid, None)
-        if before is not None and before.number != call.number:
-            self._show(_became(before))
         if call.number == CLOSE:
             self._show(call)
             self._files.note(call)
