@@ -21,7 +21,7 @@ from runtime.agent.protocol import ThunkKind
 from runtime.errors import AttachProblem
 
 LONGEST = 256  # thunks at one site
-_RANKS = {
+_RANKS: dict[int, int] = {
     ThunkKind.THROUGH: 0,
     ThunkKind.SWAP: 0,
     ThunkKind.RUN: 1,
@@ -119,7 +119,7 @@ def chain(target: Target, site: SiteEntry) -> list[Node]:
 
 def rank(kind: int) -> int:
     """Return where thunks of a kind stand at a site: low ones run first."""
-    return _RANKS.get(ThunkKind(kind), 1)
+    return _RANKS.get(kind, 1)
 
 
 def place_of(kind: int, kinds: list[int]) -> int:

@@ -37,7 +37,7 @@ class CallAttacher(PatchedAttacher):
         """
         check_program(image, data)
         hook = CallHook(image, data.numbers, data.leaves, cookie)
-        found = places(self.target, self.session.region.id, hook)
+        found = places(self.target, self.session.region.id, [hook])
         if not found:
             raise AttachProblem(f"nothing in {self.target.pid} makes the system call {data.name}", errno=2)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from attachers.patch.plan import Probe, When
@@ -53,34 +53,38 @@ class CallHook:
     cookie_step: bool = False
 
 
-def places(target: Target, session: bytes, hook: CallHook, seen: Collection[int] = ()) -> list[CallProbe]:
+def places(
+    target: Target, session: bytes, hooks: Sequence[CallHook], seen: Collection[int] = ()
+) -> list[CallProbe]:
     """Return the places of a process where these calls are made; `seen`: starts of modules to leave out.
 
-    Places where the number is not known serve all calls: the thunk looks at it.
+    Places where the number is not known serve all calls: the thunk looks at it. At each place the probes are
+    in the order of their hooks.
     """
     found: list[CallProbe] = []
     if not seen:
-        found += _ours(target, session, hook)
+        found += _in_module(target.agent_module, session, hooks, is_ours=True)
     agent = target.constant("agent_base")
     for module in target.modules:
-        if module.start in seen or module.start <= agent < module.end:
-            continue
-        found += [
-            _probe(module, site.at(module.bias), hook, session)
-            for site in call_sites(module.elf)
-            if site.serves(hook.numbers) and not (hook.leaves and site.trail.number in NO_RETURN)
-        ]
+        if module.start not in seen and not module.start <= agent < module.end:
+            found += _in_module(module, session, hooks)
     return found
 
 
-def _ours(target: Target, session: bytes, hook: CallHook) -> list[CallProbe]:
-    """Return the places in the agent where it makes calls in the program's stead: it becomes another one."""
-    module = target.agent_module
-    return [
-        _probe(module, site.at(module.bias), hook, session)
-        for site in call_sites(module.elf)
-        if site.name.startswith(OURS) and site.serves(hook.numbers)
-    ]
+def _in_module(
+    module: Module, session: bytes, hooks: Sequence[CallHook], *, is_ours: bool = False
+) -> Iterator[CallProbe]:
+    """Yield the probes of one module; of the agent only where it calls in the program's stead."""
+    for site in call_sites(module.elf):
+        if is_ours and not site.name.startswith(OURS):
+            continue
+        wanted = [hook for hook in hooks if site.serves(hook.numbers) and (is_ours or _comes_by(site, hook))]
+        moved = site.at(module.bias) if wanted else site
+        yield from (_probe(module, moved, hook, session) for hook in wanted)
+
+
+def _comes_by(site: CallSite, hook: CallHook) -> bool:
+    return not (hook.leaves and site.trail.number in NO_RETURN)
 
 
 def _probe(module: Module, site: CallSite, hook: CallHook, session: bytes) -> CallProbe:

@@ -49,10 +49,9 @@ class Calls:
     def plan(self, traced: Traced) -> AttachPlan | None:
         """Return what would be written for all places where the calls are made; None for none."""
         session = traced.attacher.session
-        found: list[CallProbe] = []
         watch = [dispatch.new_threads()] if self.way is Way.DISPATCH else []
-        for hook in (*watch, *self._hooks(traced.target.build_kind)):
-            found += places(traced.target, session.region.id, hook, traced.seen)
+        hooks = (*watch, *self._hooks(traced.target.build_kind))
+        found = places(traced.target, session.region.id, hooks, traced.seen)
         if not found:
             return None
         numbered = [replace(probe, link=link) for link, probe in enumerate(found, 1)]
