@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from runtime.ebpf.context import ARGUMENT_REGISTERS
@@ -22,12 +23,12 @@ def clock_source() -> str:
 
 
 class Programs:
-    """The programs of one object."""
+    """The programs of one object; `verified`: those that have been verified, by name."""
 
-    def __init__(self, obj: Object) -> None:
+    def __init__(self, obj: Object, verified: Mapping[str, Verified] | None = None) -> None:
         self.object = obj
         self.maps: dict[str, MapSpec] = {m.name: m for m in obj.maps}
-        self._verified: dict[str, Verified] = {}
+        self._verified: dict[str, Verified] = dict(verified or {})
         self._images: dict[tuple[str, str, tuple[str, ...], bool], Image] = {}
 
     @property

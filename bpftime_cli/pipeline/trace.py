@@ -20,6 +20,7 @@ from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings
+from bpftime_cli.pipeline.kept import key_of, load, save
 from bpftime_cli.pipeline.kernels import Kernels, NoKernels, has_kernels, room_of
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.pending import Pending
@@ -62,11 +63,7 @@ class Trace:
         Raises:
             Problem: the script is refused, or no target can be reached.
         """
-        script = self._compile()
-        programs = Programs(script.object)
-        warnings = programs.verify_all()
-        self.console.warn([*script.warnings, *warnings])
-        self._note("verified")
+        script, programs = self._prepare()
         if self.config.stages:
             from bpftime_cli.pipeline.stages import show  # lazy: only for -d
 
@@ -121,6 +118,22 @@ class Trace:
         self.console.note(f"{text} ({(now - self._clock) * 1000:.1f} ms)", 1)
         self._clock = now
 
+    def _prepare(self) -> tuple[Script, Programs]:
+        """Return the script and its programs, compiled and verified now or by an earlier trace."""
+        key = "" if self.config.view is None or self.config.stages else key_of(self.config)
+        found = load(key) if key else None
+        script = found[0] if found else self._compile()
+        self._note(f"{'took' if found else 'compiled'} {len(script.object.programs)} programs")
+        self.names.demangles = script.config.flag("cpp_demangle")
+        self.names.shows_lines = script.config.flag("show_debug_info")
+        programs = Programs(script.object, found[1] if found else None)
+        warnings = programs.verify_all()
+        if key and not found:
+            save(key, script, {p.name: programs.verified(p.name) for p in script.object.programs})
+        self.console.warn([*script.warnings, *warnings])
+        self._note("verified")
+        return script, programs
+
     def _compile(self) -> Script:
         from bpftime_cli.pipeline.stages import Trees  # lazy: it knows the compiler
 
@@ -138,13 +151,9 @@ class Trace:
             inode=_inode,
         )
         try:
-            script = compile_script(self.config.program, self.config.file, options)
+            return compile_script(self.config.program, self.config.file, options)
         finally:
             self.console.talk(trees.text.encode("utf-8", "surrogateescape"))
-        self.names.demangles = script.config.flag("cpp_demangle")
-        self.names.shows_lines = script.config.flag("show_debug_info")
-        self._note(f"compiled {len(script.object.programs)} programs")
-        return script
 
     def _check_target(self, script: Script) -> None:
         needing = next((p for p in script.probes if p.provider not in TRACER_PROVIDERS), None)

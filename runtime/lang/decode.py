@@ -300,8 +300,12 @@ class ValueDecoder(Decoder):
     """print(value)."""
 
     def __init__(self, kind: t.Type, reading: Reading) -> None:
+        self._made_of = kind, reading
         self.read = reader(kind, reading)
         self.size = HEADER + stored_size(kind)
+
+    def __reduce__(self) -> tuple[type[ValueDecoder], tuple[t.Type, Reading]]:
+        return ValueDecoder, self._made_of
 
     def decode(self, payload: bytes, resolver: Resolver) -> Event | Action:
         """Read the value."""

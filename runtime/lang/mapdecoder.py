@@ -50,10 +50,14 @@ class MapDecoder:
     def __init__(self, shape: MapShape, reading: Reading) -> None:
         self.name = shape.name
         self.shape = shape
+        self._reading = reading
         self.keyed = not shape.scalar
         self.zeroed = False
         self._key = reader(shape.key, reading)
         self._value = reader(shape.value, reading)
+
+    def __reduce__(self) -> tuple[type[MapDecoder], tuple[MapShape, Reading]]:
+        return MapDecoder, (self.shape, self._reading)
 
     @property
     def event_type(self) -> str:

@@ -1,0 +1,72 @@
+"""A script that was compiled and verified: the next trace with the same text takes it from a file.
+
+Only for texts that say all: a script that asks for headers, debug information or a target's binary may
+compile to something else the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import sys
+from pathlib import Path
+
+from bpftime_cli.pipeline.config import Config
+from runtime.jit import cache
+from runtime.lang import Script
+from runtime.verify import Verified
+
+KIND = "script"
+SETTINGS = ("BPFTRACE_", "BPFTIME_")  # variables that configure a script
+OURS = "runtime."
+PLAIN = frozenset(("set", "frozenset", "slice", "complex", "range", "bytearray"))
+
+
+class _Reader(pickle.Unpickler):
+    """Makes objects of this project and of Python's plain types, nothing else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module.startswith(OURS) or (module == "builtins" and name in PLAIN):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in a kept script")
+
+
+def key_of(config: Config) -> str:
+    """Name what comes of a script and its options with these sources and this Python."""
+    root = Path(cache.__file__).parents[1]
+    settings = sorted((n, v) for n, v in os.environ.items() if n.startswith(SETTINGS))
+    options = (
+        config.file,
+        config.params,
+        config.unsafe,
+        config.checks,
+        bool(config.pids),
+        bool(config.command),
+        settings,
+    )
+    digest = hashlib.sha256(
+        f"{sys.hexversion} {options}\n{config.program}".encode("utf-8", "surrogateescape")
+    )
+    for file in sorted(root.rglob("*.py")):
+        about = file.stat()
+        digest.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def load(key: str) -> tuple[Script, dict[str, Verified]] | None:
+    """Return a script and its verified programs by name, None where there is none that can be trusted."""
+    found = cache.read(KIND, key)
+    if found is None:
+        return None
+    try:
+        script, verified = _Reader(io.BytesIO(found[1])).load()
+    except (pickle.UnpicklingError, AttributeError, ImportError, ValueError, TypeError, EOFError):
+        return None
+    return script, verified
+
+
+def save(key: str, script: Script, verified: dict[str, Verified]) -> None:
+    """Keep a script; does nothing where that is impossible."""
+    cache.write(KIND, key, {}, pickle.dumps((script, verified), pickle.HIGHEST_PROTOCOL))
