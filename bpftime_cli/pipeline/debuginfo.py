@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bpftime_cli.pipeline.patterns import files_of, is_named
-from runtime.dwarf.parameters import parameters_of
-from runtime.dwarf.types import DwarfTypes, types_of
 from runtime.ebpf.context import ARGUMENT_REGISTERS, FUNCTION_ARGUMENTS, REGISTERS
 from runtime.errors import AttachProblem, ObjectProblem, Problem, UsageProblem
 from runtime.lang.c.types import Enum
@@ -22,6 +21,9 @@ from runtime.symbols.elf import ElfFile
 from runtime.symbols.functions import FunctionPoint, data_symbol, find
 from runtime.symbols.gotable import is_go
 from runtime.symbols.needed import libraries_of
+
+if TYPE_CHECKING:
+    from runtime.dwarf.types import DwarfTypes
 
 Found = tuple[Parts, dict[str, ContextField]]
 Named = tuple[str, ElfFile]  # a file by the name that the user sees
@@ -58,7 +60,7 @@ class ScriptDebug:
         found = [one for path, elf in files for one in _in_file(path, elf, text)]
         if not found:
             shown = files[0][0] if len(files) == 1 else binary
-            has_info = any(types_of(elf.path) is not None for _, elf in files)
+            has_info = any(_types_of(elf.path) is not None for _, elf in files)
             raise Problem(f"no debuginfo found for {shown}" + (f":{text}" if has_info else ""), hint=HINT)
         fields = found[0][1]
         return [(parts, fields)] if all(other == fields for _, other in found) else found
@@ -106,8 +108,14 @@ def _function(parts: Parts) -> str:
     return f"{CPP}:{parts[-1]}" if parts[1:-1] == (CPP,) else parts[-1]
 
 
+def _types_of(path: str) -> DwarfTypes | None:
+    from runtime.dwarf.types import types_of  # lazy: only for scripts that ask for debug information
+
+    return types_of(path)
+
+
 def _in_file(path: str, elf: ElfFile, text: str) -> list[Found]:
-    types = types_of(elf.path)
+    types = _types_of(elf.path)
     if types is None:
         return []
     try:
@@ -128,6 +136,10 @@ def _parts(path: str, point: FunctionPoint, names: Counter[str]) -> Parts:
 
 
 def _fields(types: DwarfTypes, elf: ElfFile, point: FunctionPoint) -> dict[str, ContextField] | None:
+    from runtime.dwarf.parameters import (
+        parameters_of,
+    )  # lazy: only for scripts that ask for arguments by name
+
     function = types.info.function_at(point.address)
     if function is None:
         return None
@@ -168,7 +180,7 @@ class FileTypes:
     def _read(self) -> list[DwarfTypes]:
         if self._types is None:
             try:
-                found = [types_of(elf.path) for _, elf in self.files()]
+                found = [_types_of(elf.path) for _, elf in self.files()]
             except (AttachProblem, UsageProblem, ObjectProblem):  # attaching says what is wrong with the name
                 found = []
             self._types = [types for types in found if types is not None]

@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from pathlib import Path
 
-from runtime.dwarf.places import source_at
 from runtime.errors import Problem
 from runtime.symbols.demangle import source_name
 from runtime.symbols.functions import name_at
@@ -91,6 +90,8 @@ class Names:
         module = self._module(pid, address) if self.shows_lines else None
         if module is None:
             return ""
+        from runtime.dwarf.places import source_at  # lazy: only where lines are shown
+
         try:
             found = source_at(module.readable, address - module.bias)
         except (Problem, OSError):

@@ -11,9 +11,7 @@ import importlib.util
 import os
 import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -90,6 +88,8 @@ def command(folder: Path, out: Path, *, strict: bool = False) -> list[str]:
 
 def _is_clang(compiler: list[str]) -> bool:
     """Ask the compiler itself: on some systems `cc` is clang."""
+    import subprocess  # lazy: the agent is built once
+
     asked = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
     return "clang" in asked.stdout
 
@@ -101,6 +101,9 @@ def compile_agent(folder: Path, out: Path) -> None:
         NoCompiler: there is nothing to compile with.
         subprocess.CalledProcessError: the compiler refused; its words are in `stderr`.
     """
+    import subprocess  # lazy: as above
+    import tempfile
+
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         made = Path(scratch) / out.name

@@ -7,7 +7,6 @@ targets can write: short or absurd ones give a `Problem`, never another error.
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -187,6 +186,8 @@ def _timestamp_reader(_: t.Type, reading: Reading) -> Reader:
 
 
 def _inet_reader(_: t.Type, __: Reading) -> Reader:
+    import socket  # lazy: few scripts print addresses
+
     def read(data: bytes, at: int, _: Resolver) -> Value:
         if _UNSIGNED[8].unpack_from(data, at)[0] == socket.AF_INET6:
             return socket.inet_ntop(socket.AF_INET6, data[at + 8 : at + 24])

@@ -6,7 +6,7 @@ A *tracepoint* is the kernel's name for a call, which differs from the call's in
 
 from __future__ import annotations
 
-import platform
+import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -44,7 +44,7 @@ def read_rows() -> list[list[str]]:
 @cache
 def syscalls(machine: str = "") -> tuple[Syscall, ...]:
     """Return the calls of an architecture (default: this one) by number; empty for an unknown one."""
-    column = COLUMNS.get(machine or platform.machine())
+    column = COLUMNS.get(machine or os.uname().machine)
     if column is None:
         return ()
     found = [_syscall(int(row[column]), row) for row in read_rows() if row[column] != "-"]
