@@ -2,7 +2,8 @@
 
 A thread that was preempted at a hole's jump leaves it with its next instruction. So the holes are free once
 every thread was seen blocked elsewhere or has run since the site was restored. Thunks are reused likewise,
-but not where one called a function's body: a thread may return to it hours later.
+but not where one called a function's body: a thread may return to it hours later. A program may wait, for
+room in a ring or for us, and runs a little each time: what threads have run counts from the last wait of any.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class _Watch:
     """Threads that may stand in holes (`near_holes`) or in thunks (`in_thunks`): tid → CPU ns to reach."""
 
     def __init__(self, target: Target, holes: list[int]) -> None:
-        self._pid = target.pid
+        self._target, self._pid = target, target.pid
+        self._waits = self._read_waits()
         self._holes = [(h, h + SLOT) for h in holes]
         agent = target.constant("agent_base")
         self._code = [PAGE, *((a.base, a.base + a.size) for a in target.arenas)]
@@ -74,10 +76,19 @@ class _Watch:
 
     def look(self) -> None:
         """Strike out the threads that are blocked elsewhere, have run long enough, or are gone."""
-        for pending, ranges in ((self.near_holes, self._holes), (self.in_thunks, self._code)):
-            for tid, enough in list(pending.items()):
-                if _is_clear(self._pid, tid, enough, ranges):
-                    del pending[tid]
+        self.near_holes = self._left(self.near_holes, self._holes)
+        inside = self._left(self.in_thunks, self._code)
+        waits = self._read_waits()
+        if waits != self._waits:
+            self._waits = waits
+            inside = {tid: _cpu_ns(self._pid, tid) + RAN_THUNK for tid in self.in_thunks}
+        self.in_thunks = inside
+
+    def _left(self, pending: dict[int, int], ranges: list[tuple[int, int]]) -> dict[int, int]:
+        return {tid: ns for tid, ns in pending.items() if not _is_clear(self._pid, tid, ns, ranges)}
+
+    def _read_waits(self) -> bytes:
+        return self._target.memory.read(self._target.state + protocol.STATE_WAITS, 8)
 
 
 def _release_holes(target: Target, waiting: list[SiteEntry]) -> None:

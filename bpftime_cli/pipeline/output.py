@@ -145,10 +145,13 @@ class Output:
             self.flush()
 
     def drain(self, *, all_of_it: bool = False) -> int:
-        """Print what has been recorded since; returns the number of records."""
+        """Print what has been recorded since; returns the number of records.
+
+        `all_of_it`: as far as it has been recorded by now, however much comes meanwhile.
+        """
         if self._reader is None:
             return 0
-        total = 0
+        total, end = 0, self._reader.position + self._reader.pending()
         while True:
             items = [*self._reader.take(DRAIN), *self.more_records()]
             total += sum(item.count if isinstance(item, Run) else 1 for item in items)
@@ -156,8 +159,13 @@ class Output:
             if items:
                 self._tell_losses()
                 self.flush()
-            if not all_of_it or not items or self._is_enough:
+            if not all_of_it or not items or self._is_enough or self._reader.position >= end:
                 return total
+
+    def release(self) -> None:
+        """End the recording: what a program cannot record from now on came too late, and it waits no more."""
+        if self._reader is not None:
+            self._reader.release()
 
     def _take(self, items: list[bytes | Run]) -> None:
         """Handle records in order."""

@@ -316,9 +316,10 @@ class Trace:
     # --- the end ---
 
     def _end(self) -> int:
-        self.output.drain(all_of_it=True)
+        self.output.release()
         self.processes.poll()
         self._detach()
+        self.output.drain(all_of_it=True)
         self.local.fire("end")
         self.processes.stop_child()
         self.output.drain(all_of_it=True)

@@ -49,6 +49,17 @@ s32 agent_find_tid_offset(void)
 	return 0;
 }
 
+HELPER s64 agent_wait(const u32 *word, u32 value, const s64 *limit)
+{
+	u64 *waits = (u64 *)((u8 *)agent.state + STATE_WAITS);
+	s64 err;
+
+	__atomic_fetch_add(waits, 1, __ATOMIC_RELAXED);
+	err = sys(SYS_FUTEX, word, 0, value, limit, 0, 0);
+	__atomic_fetch_add(waits, 1, __ATOMIC_RELAXED);
+	return err;
+}
+
 HELPER u32 agent_tid(void)
 {
 	u32 tid;

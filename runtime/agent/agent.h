@@ -54,6 +54,9 @@ static inline int same_bytes(const void *a, const void *b, u64 bytes)
 	return 1;
 }
 
+// Wait until a word is no longer `value`, for {s, ns} at most: futex(2). It is counted: who has waited a moment ago is
+// still inside our code, however long it has run.
+HELPER s64 agent_wait(const u32 *word, u32 value, const s64 *limit);
 // Thread id of the caller: a load from the libc's thread block where its place is known, else gettid().
 HELPER u32 agent_tid(void);
 HELPER u64 current_pid(void);

@@ -66,7 +66,7 @@ int desk_wait(struct region *region, struct knock *place, u32 limit_ms)
 				region->off = 1;
 			return 0;
 		}
-		if (sys(SYS_FUTEX, &place->state, FUTEX_WAIT, state, slice) == -E_TIMEDOUT)
+		if (agent_wait(&place->state, state, slice) == -E_TIMEDOUT)
 			waited += SLICE_MS;
 	}
 }
@@ -88,7 +88,7 @@ struct knock *desk_knock(struct region *region, u32 reason, u64 argument, u32 li
 	for (u32 waited = 0; !place && waited < desk_patience(region, limit_ms, KNOCK_WAITING); waited += SLICE_MS / 10) {
 		u32 never = 0;
 
-		sys(SYS_FUTEX, &never, FUTEX_WAIT, 0, slice); // all are taken
+		agent_wait(&never, 0, slice); // all are taken
 		place = take_place(region);
 	}
 	if (!place)

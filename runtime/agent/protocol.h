@@ -26,6 +26,7 @@ typedef long long s64;
 #define STATE_ARENAS 0x80
 #define STATE_REGIONS 0x480
 #define STATE_CUDA 0xdc0
+#define STATE_WAITS 0xee0
 #define STATE_SITES 0x1000
 #define CUDA_CALLS 0x10
 #define CUDA_MAIN 0x1

@@ -242,6 +242,7 @@ STATE_ARENAS = 128
 STATE_REGIONS = 1152
 STATE_HOOKS = 3456
 STATE_CUDA = 3520
+STATE_WAITS = 3808  # u64: how often threads have begun or ended a wait inside programs and hooks
 STATE_SITES = 4096
 CUDA_CALLS = 16  # of a frame
 CUDA_MAIN = 1  # flag of a call: it is the hooked function itself; where it succeeds it does not run again
@@ -391,6 +392,7 @@ CONSTANTS = {
     "STATE_ARENAS": STATE_ARENAS,
     "STATE_REGIONS": STATE_REGIONS,
     "STATE_CUDA": STATE_CUDA,
+    "STATE_WAITS": STATE_WAITS,
     "STATE_SITES": STATE_SITES,
     "CUDA_CALLS": CUDA_CALLS,
     "CUDA_MAIN": CUDA_MAIN,

@@ -15,14 +15,14 @@ static int has_room(struct ring *ring, u64 need)
 }
 
 // Wait until the reader has made room, where the tracer asks for that. A reader that takes nothing for so long is
-// waited for no more, until it says so again.
+// waited for no more, until it says so again; one that goes says so as well.
 static int room_comes(struct ring *ring, u64 need)
 {
-	struct { s64 seconds, ns; } nap = { 0, NAP_NS };
+	s64 nap[2] = { 0, NAP_NS };
 	u32 word = 0;
 
-	for (u32 left = __atomic_load_n(&ring->patience, __ATOMIC_RELAXED); left; left--) {
-		sys(SYS_FUTEX, &word, 0, 0, &nap, 0, 0);
+	for (u32 naps = 0; naps < __atomic_load_n(&ring->patience, __ATOMIC_RELAXED); naps++) {
+		agent_wait(&word, 0, nap);
 		if (has_room(ring, need))
 			return 1;
 	}

@@ -55,23 +55,32 @@ class RingReader:
         self.abandoned = 0
         self.stalled = 0.0
         self.patience = patience
+        self._final: tuple[int, int] | None = None
         self._ask_to_wait()
 
     def _ask_to_wait(self) -> None:
         if self.patience:
             struct.pack_into("<I", self.view, self.start + NAPS, self.patience)
 
+    def release(self) -> None:
+        """End the recording: nobody waits for us any more; what finds no room from now on is not lost."""
+        self.patience = 0
+        struct.pack_into("<I", self.view, self.start + NAPS, 0)
+        self._final = self._losses()
+
+    def _losses(self) -> tuple[int, int]:
+        view, start = self.view, self.start
+        return WORD.unpack_from(view, start + LOST)[0], WORD.unpack_from(view, start + LOST_BYTES)[0]
+
     @property
     def lost(self) -> int:
         """Count of records that did not fit."""
-        value: int = WORD.unpack_from(self.view, self.start + LOST)[0]
-        return value
+        return (self._final or self._losses())[0]
 
     @property
     def lost_bytes(self) -> int:
         """Bytes of records that did not fit."""
-        value: int = WORD.unpack_from(self.view, self.start + LOST_BYTES)[0]
-        return value
+        return (self._final or self._losses())[1]
 
     def pending(self) -> int:
         """Give the bytes that are claimed and not yet consumed."""
