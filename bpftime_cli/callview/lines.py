@@ -10,10 +10,9 @@ from bpftime_cli.callview.call import Call
 from bpftime_cli.callview.field import Looks
 from bpftime_cli.callview.oddities import PRCTL_ARGUMENTS, clone_arguments, futex_arguments
 from bpftime_cli.callview.results import result_text
-from bpftime_cli.callview.values import text_of_argument
+from bpftime_cli.callview.values import texts_of
 from bpftime_cli.render.json import quoted as json_quoted
 from runtime.syscalls.flags import sets
-from runtime.syscalls.kinds import kinds_of
 from runtime.syscalls.table import by_name, name_of
 
 COLUMN = 40  # where results stand, as in strace
@@ -52,10 +51,9 @@ def line_of(call: Call, style: Style) -> str:
 
 
 def _arguments(call: Call, looks: Looks) -> list[str]:
-    kinds = kinds_of(call.number)
+    texts = texts_of(call, looks)
     if call.number in COUNTS:
-        kinds = kinds[: COUNTS[call.number](call)]
-    texts = [text_of_argument(call, index, kind, looks) for index, kind in enumerate(kinds)]
+        texts = texts[: COUNTS[call.number](call)]
     if call.number in CHOSEN:
         texts = CHOSEN[call.number](call, texts)
     return [text for text in texts if text]

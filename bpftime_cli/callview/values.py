@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from functools import cache
 
 from bpftime_cli.callview import messages, polling, signals, sockets, structs, times
 from bpftime_cli.callview.call import Call
@@ -30,15 +31,33 @@ from bpftime_cli.callview.oddities import (
     ioctl_argument,
     prctl_argument,
 )
-from runtime.syscalls.flags import sets
+from runtime.syscalls.flags import names_of, sets
+from runtime.syscalls.kinds import kinds_of
 
 CUT = b"..."
 
 
 def text_of_argument(call: Call, index: int, kind: str, looks: Looks) -> str:
     """Return one argument as text."""
+    form, detail = _form(kind)
+    return form(Field(call, index, detail, looks))
+
+
+def texts_of(call: Call, looks: Looks) -> list[str]:
+    """Return all arguments as texts."""
+    return [
+        form(Field(call, index, detail, looks)) for index, (form, detail) in enumerate(_forms(call.number))
+    ]
+
+
+@cache
+def _forms(number: int) -> tuple[tuple[Form, str], ...]:
+    return tuple(_form(kind) for kind in kinds_of(number))
+
+
+def _form(kind: str) -> tuple[Form, str]:
     word, _, detail = kind.partition(":")
-    return KINDS.get(word, _hex)(Field(call, index, detail, looks))
+    return KINDS.get(word, _hex), detail
 
 
 def _hex(f: Field) -> str:
@@ -103,9 +122,7 @@ def _path(f: Field) -> str:
 
 
 def _flags(f: Field) -> str:
-    known = sets().get(f.detail)
-    value = f.word & 0xFFFFFFFF if not f.word >> 32 or f.low < 0 else f.word
-    return known.text(value) if known else _hex(f)
+    return names_of(f.detail, f.word & 0xFFFFFFFF if not f.word >> 32 or f.low < 0 else f.word)
 
 
 def _signal(f: Field) -> str:

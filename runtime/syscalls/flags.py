@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 FILE = Path(__file__).with_name("flags.tsv")
@@ -57,6 +57,13 @@ def read_rows() -> list[list[str]]:
 def sets() -> dict[str, FlagSet]:
     """Return all sets by name."""
     return {name: _set(kind, names) for name, kind, names in read_rows()}
+
+
+@lru_cache(1 << 14)
+def names_of(name: str, value: int) -> str:
+    """Return a value of a set as names; in hex where there is no such set."""
+    known = sets().get(name)
+    return known.text(value) if known else f"{value:#x}" if value else "0"
 
 
 def _set(kind: str, text: str) -> FlagSet:
