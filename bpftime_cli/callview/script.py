@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpftime_cli.callview.copies import Limits, Source, copy_of
-from bpftime_cli.callview.shapes import ARGUMENTS, Entry, Shape
+from bpftime_cli.callview.shapes import ARGUMENTS, BECOME, Entry, Shape
+from runtime.syscalls.table import by_name
 
 ENTER, EXIT = "tracepoint:raw_syscalls:sys_enter", "tracepoint:raw_syscalls:sys_exit"
 BEGUN, ENDED = 0, 1  # what a record tells of: a call that begins, one that has ended
@@ -27,7 +28,11 @@ def recording(shapes: Sequence[Shape], limits: Limits) -> str:
     parts = [f"config = {{ max_strlen = {limits.text + 4}; {LENGTH_OF} }}"]
     entries = entries_of(shapes)
     first = {shape.entry: number for number, shape in reversed(list(enumerate(shapes)))}
-    parts += [_begin(number, entry, first[entry], limits) for number, entry in enumerate(entries)]
+    forget = _forget_programs(entries)
+    parts += [
+        _begin(number, entry, first[entry], limits) + ("" if entry.keeps else forget) + " }"
+        for number, entry in enumerate(entries)
+    ]
     parts += [
         _end(entries.index(shape.entry), number, shape, limits)
         for number, shape in enumerate(shapes)
@@ -37,35 +42,44 @@ def recording(shapes: Sequence[Shape], limits: Limits) -> str:
 
 
 def _begin(number: int, entry: Entry, shape: int, limits: Limits) -> str:
-    """Return the program of one entry."""
+    """Return the program of one entry, but for its last brace."""
     words = [f"$a{index}" for index in range(ARGUMENTS)]
     load = "".join(f" $a{index} = args.args[{index}];" for index in range(ARGUMENTS))
     copies = [copy_of(Source(c, words, "0", limits)) for c in entry.captures]
     load += "".join(before for before, _ in copies)
     values = ", ".join([*words, *(value for _, value in copies)])
-    keep = f" @{_map(number)}[tid] = (nsecs, args.id, {values});" if entry.keeps else ""
+    keep = f" @{_map(number)}[tid, args.id] = (nsecs, {values});" if entry.keeps else ""
     begun = (
         f" print(({shape}, {BEGUN}, pid, tid, args.id, nsecs, (uint64)0, (int64)0, {values}));"
         if entry.begins
         else ""
     )
-    return f"{ENTER} {{{load}{keep}{begun} }}"
+    return f"{ENTER} {{{load}{keep}{begun}"
+
+
+def _forget_programs(entries: Sequence[Entry]) -> str:
+    """Return what a process does at its end: forget the call that made it its program and never ended."""
+    numbers = [by_name()[name].number for name in sorted(BECOME)]
+    maps = [_map(number) for number, entry in enumerate(entries) if entry.begins and entry.keeps]
+    return "".join(
+        f" $gone = delete(@{name}, (pid, (int64){number}));" for name in maps for number in numbers
+    )
 
 
 def _end(entry: int, number: int, shape: Shape, limits: Limits) -> str:
     """Return the program that ends calls of one shape."""
-    kept = [f"$e.{2 + index}" for index in range(ARGUMENTS + len(shape.entry.captures))]
+    kept = [f"$e.{1 + index}" for index in range(ARGUMENTS + len(shape.entry.captures))]
     copies = [copy_of(Source(c, kept, "$r", limits)) for c in shape.captures if c.after]
     values = ", ".join([*kept, *(value for _, value in copies)])
-    wanted = "$e.0 != 0 && $e.1 == args.id" + (" && $r != 0" if shape.forks else "")
+    wanted = "$e.0 != 0" + (" && $r != 0" if shape.forks else "")
     said = (
         "".join(before for before, _ in copies)
         + f" print(({number}, {ENDED}, pid, tid, args.id, $e.0, $ns, $r, {values}));"
     )
     said = f" if ($ns >= {limits.slow}) {{{said} }}" if limits.slow else said
     return (
-        f"{EXIT} {{ $e = @{_map(entry)}[tid]; $r = args.ret; $ns = (uint64)(nsecs - $e.0);"
-        f" if ({wanted}) {{{said} _ = delete(@{_map(entry)}, tid); }} }}"
+        f"{EXIT} {{ $e = @{_map(entry)}[tid, args.id]; $r = args.ret; $ns = (uint64)(nsecs - $e.0);"
+        f" if ({wanted}) {{{said} $gone = delete(@{_map(entry)}, (tid, args.id)); }} }}"
     )
 
 

@@ -130,6 +130,11 @@ def test_same_texts_as_strace(tmp_path: Path) -> None:
     assert got == expected
 
 
+def test_a_call_that_is_interrupted_is_shown_after_those_of_the_handler(tmp_path: Path) -> None:
+    got = ours([str(build("nested"))], tmp_path / "t", "-e", "pause,close")
+    assert [row for row in got if row[1] == "-1"] == [("close", "-1"), ("pause", "-1")]
+
+
 def test_same_output_and_status(tmp_path: Path) -> None:
     argv = ["sh", "-c", "echo out; echo err >&2; exit 7"]
     bare = subprocess.run(argv, capture_output=True, check=False)
