@@ -60,8 +60,8 @@ def _of_umask(call: Call) -> str:
     return f"{call.result:#o}".replace("0o", "0") if call.result else "0"
 
 
-def _bytes(call: Call, index: int, *, old: bool = False) -> bytes:
-    copy = (call.copies if old else call.later).get(index)
+def _bytes(call: Call, index: int) -> bytes:
+    copy = call.later.get(index)
     return copy if isinstance(copy, bytes) else b""
 
 

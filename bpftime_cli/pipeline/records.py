@@ -59,15 +59,19 @@ class Rings:
                 self._rings.append((name, reader, Records(placed.spec, btf, wanted.get(name, ""))))
 
     def drain(self, *, all_of_it: bool = False) -> int:
-        """Print what has come since; returns the number of records."""
+        """Print what has come since; returns the number of records.
+
+        `all_of_it`: as far as it has come by now, however much comes meanwhile.
+        """
         total = 0
         for _, reader, records in self._rings:
+            end = reader.position + reader.pending()
             while True:
                 found = reader.drain(BATCH)
                 for payload in found:
                     self._renderer.write(records.event(payload))
                 total += len(found)
-                if not found or not all_of_it:
+                if not found or not all_of_it or reader.position >= end:
                     break
         if total:
             self._console.out.flush()
