@@ -51,7 +51,7 @@ s32 agent_find_tid_offset(void)
 
 HELPER s64 agent_wait(const u32 *word, u32 value, const s64 *limit)
 {
-	u64 *waits = (u64 *)((u8 *)agent.state + STATE_WAITS);
+	u64 none = 0, *waits = agent.state ? (u64 *)((u8 *)agent.state + STATE_WAITS) : &none; // none in the tracer
 	s64 err;
 
 	__atomic_fetch_add(waits, 1, __ATOMIC_RELAXED);
