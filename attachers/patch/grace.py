@@ -4,11 +4,13 @@ A thread that was preempted at a hole's jump leaves it with its next instruction
 every thread was seen blocked elsewhere or has run since the site was restored. Thunks are reused likewise,
 but not where one called a function's body: a thread may return to it hours later. A program may wait, for
 room in a ring or for us, and runs a little each time: what threads have run counts from the last wait of any.
+A signal's handler may block above code of ours: frames of signals say where it will go on.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from attachers.target import SiteEntry, Target
@@ -21,6 +23,10 @@ RAN = 20_000  # ns on a CPU that make sure of many instructions
 RAN_THUNK = 1_000_000  # ns on a CPU that make sure of the end of a program, loops included
 SLOT = 5
 PAGE = (0, 4096)  # by which calls may lead into thunks
+STACK = 1 << 16  # bytes above a blocked thread's stack pointer where frames of signals may lie
+# cs, gs, fs and ss as a signal's frame keeps them, so far behind rip (asm/sigcontext.h: struct sigcontext_64)
+RIP_BEFORE = 16
+SEGMENTS = bytes.fromhex("3300 0000 0000 2b00")
 
 
 def settle(target: Target, patience: float = PATIENCE) -> bool:
@@ -85,7 +91,7 @@ class _Watch:
         self.in_thunks = inside
 
     def _left(self, pending: dict[int, int], ranges: list[tuple[int, int]]) -> dict[int, int]:
-        return {tid: ns for tid, ns in pending.items() if not _is_clear(self._pid, tid, ns, ranges)}
+        return {tid: ns for tid, ns in pending.items() if not _is_clear(self._target, tid, ns, ranges)}
 
     def _read_waits(self) -> bytes:
         return self._target.memory.read(self._target.state + protocol.STATE_WAITS, 8)
@@ -140,12 +146,23 @@ def _cpu_ns(pid: int, tid: int) -> int:
         return 0
 
 
-def _is_clear(pid: int, tid: int, enough: int, ranges: list[tuple[int, int]]) -> bool:
+def _is_clear(target: Target, tid: int, enough: int, ranges: list[tuple[int, int]]) -> bool:
+    place = Path(f"/proc/{target.pid}/task/{tid}")
     try:
-        words = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()
+        words = (place / "syscall").read_text().split()
     except OSError:
-        return not Path(f"/proc/{pid}/task/{tid}").exists()
-    if words and words[0] != "running":
-        at = int(words[-1], 16)
-        return not any(start <= at < end for start, end in ranges)
-    return _cpu_ns(pid, tid) > enough
+        return not place.exists()
+    if not words or words[0] == "running":
+        return _cpu_ns(target.pid, tid) > enough
+    stack, at = int(words[-2], 16), int(words[-1], 16)
+    stands_at = [at, *_interrupted(target.memory.read(stack, STACK), stack)]
+    return not any(start <= one < end for one in stands_at for start, end in ranges)
+
+
+def _interrupted(data: bytes, stack: int) -> Iterator[int]:
+    """Yield where signals came whose handlers have not returned; `data` lies at the stack pointer."""
+    at = data.find(SEGMENTS)
+    while at >= 0:
+        if at >= RIP_BEFORE and (stack + at) % 8 == 0:
+            yield int.from_bytes(data[at - RIP_BEFORE : at - RIP_BEFORE + 8], "little")
+        at = data.find(SEGMENTS, at + 1)

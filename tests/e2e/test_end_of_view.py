@@ -54,3 +54,20 @@ def test_nobody_waits_for_a_tracer_that_is_gone(busy: Running, tmp_path: Path) -
         assert (done.returncode, done.stderr) == (0, b""), number
     busy.go()
     assert b"wrong 0" in busy.until(b"done\n")
+
+
+def test_a_handler_may_block_above_a_program_that_waits(tmp_path: Path) -> None:
+    """A signal finds its thread waiting for room inside our code, and its handler returns there when we are gone."""
+    with Running(build("handler")) as target:
+        for number in range(2):
+            tracer = view(target.pid, tmp_path / str(number))
+            target.process.send_signal(signal.SIGUSR1)
+            tracer.send_signal(signal.SIGINT)
+            target.until(b"in\n" * (number + 1))
+            _, said = tracer.communicate(timeout=PATIENCE)
+            assert (tracer.returncode, said) == (0, b"")
+            target.go()
+            time.sleep(0.1)
+            assert target.process.poll() is None
+        target.process.send_signal(signal.SIGUSR2)
+        target.until(b"done\n")
