@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpftime_cli.callview.copies import Limits, Source, copy_of
-from bpftime_cli.callview.shapes import ARGUMENTS, BECOME, Entry, Shape
-from runtime.syscalls.table import by_name
+from bpftime_cli.callview.shapes import ARGUMENTS, Entry, Shape
 
 ENTER, EXIT = "tracepoint:raw_syscalls:sys_enter", "tracepoint:raw_syscalls:sys_exit"
 BEGUN, ENDED = 0, 1  # what a record tells of: a call that begins, one that has ended
-LENGTH_OF = 'str_trunc_trailer = "..."; max_map_keys = 65536'
+OPEN = 16384  # calls of one entry that are kept: those that never end, as execve does, make room for new ones
+TRAILER = 'str_trunc_trailer = "..."'
 
 
 def entries_of(shapes: Sequence[Shape]) -> list[Entry]:
@@ -25,14 +25,11 @@ def recording(shapes: Sequence[Shape], limits: Limits) -> str:
     begins, the first with its entry), BEGUN or ENDED, process, thread, call, start and duration in ns,
     result, six arguments, copies.
     """
-    parts = [f"config = {{ max_strlen = {limits.text + 4}; {LENGTH_OF} }}"]
     entries = entries_of(shapes)
+    parts = [f"config = {{ max_strlen = {limits.text + 4}; {TRAILER} }}"]
+    parts += [f"let @{_map(n)} = lruhash({OPEN});" for n, entry in enumerate(entries) if entry.keeps]
     first = {shape.entry: number for number, shape in reversed(list(enumerate(shapes)))}
-    forget = _forget_programs(entries)
-    parts += [
-        _begin(number, entry, first[entry], limits) + ("" if entry.keeps else forget) + " }"
-        for number, entry in enumerate(entries)
-    ]
+    parts += [_begin(number, entry, first[entry], limits) for number, entry in enumerate(entries)]
     parts += [
         _end(entries.index(shape.entry), number, shape, limits)
         for number, shape in enumerate(shapes)
@@ -42,7 +39,7 @@ def recording(shapes: Sequence[Shape], limits: Limits) -> str:
 
 
 def _begin(number: int, entry: Entry, shape: int, limits: Limits) -> str:
-    """Return the program of one entry, but for its last brace."""
+    """Return the program of one entry."""
     words = [f"$a{index}" for index in range(ARGUMENTS)]
     load = "".join(f" $a{index} = args.args[{index}];" for index in range(ARGUMENTS))
     copies = [copy_of(Source(c, words, "0", limits)) for c in entry.captures]
@@ -54,16 +51,7 @@ def _begin(number: int, entry: Entry, shape: int, limits: Limits) -> str:
         if entry.begins
         else ""
     )
-    return f"{ENTER} {{{load}{keep}{begun}"
-
-
-def _forget_programs(entries: Sequence[Entry]) -> str:
-    """Return what a process does at its end: forget the call that made it its program and never ended."""
-    numbers = [by_name()[name].number for name in sorted(BECOME)]
-    maps = [_map(number) for number, entry in enumerate(entries) if entry.begins and entry.keeps]
-    return "".join(
-        f" $gone = delete(@{name}, (pid, (int64){number}));" for name in maps for number in numbers
-    )
+    return f"{ENTER} {{{load}{keep}{begun} }}"
 
 
 def _end(entry: int, number: int, shape: Shape, limits: Limits) -> str:

@@ -9,6 +9,7 @@ block for each possible CPU; maps that are only added to ("cells") one more. The
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -177,10 +178,9 @@ def initialise(
         *(offset + layout.values, layout.block),
     )
     if layout.buckets:
-        heads = struct.pack(
-            f"<{2 * layout.buckets}I", *(w for b in range(layout.buckets) for w in (CHAIN_END | b, 0))
-        )
-        region[offset + layout.index : offset + layout.index + len(heads)] = heads
+        heads = array("I", bytes(8 * layout.buckets))
+        heads[::2] = array("I", range(CHAIN_END, CHAIN_END + layout.buckets))
+        region[offset + layout.index : offset + layout.index + 8 * layout.buckets] = heads.tobytes()
     if spec.initial:
         data = offset + layout.data
         region[data : data + len(spec.initial)] = spec.initial
