@@ -10,7 +10,8 @@ from bpftime_cli.callview.shapes import ARGUMENTS, Entry, Shape
 ENTER, EXIT = "tracepoint:raw_syscalls:sys_enter", "tracepoint:raw_syscalls:sys_exit"
 BEGUN, ENDED = 0, 1  # what a record tells of: a call that begins, one that has ended
 OPEN = 16384  # calls of one entry that are kept: those that never end, as execve does, make room for new ones
-TRAILER = 'str_trunc_trailer = "..."'
+LISTING = 'str_trunc_trailer = "..."; max_strlen = '
+COUNTS = "max_map_keys = 65536; print_maps_on_exit = false"
 
 
 def entries_of(shapes: Sequence[Shape]) -> list[Entry]:
@@ -18,15 +19,16 @@ def entries_of(shapes: Sequence[Shape]) -> list[Entry]:
     return list(dict.fromkeys(shape.entry for shape in shapes))
 
 
-def recording(shapes: Sequence[Shape], limits: Limits) -> str:
-    """Return the script that prints a tuple for each call.
+def script_of(shapes: Sequence[Shape], limits: Limits, *, counts: bool = False) -> str:
+    """Return the script that prints a tuple for each call of some shapes, and where wanted counts all.
 
     First the programs of `entries_of`, then one for each shape that ends. The tuple: shape (where a call
     begins, the first with its entry), BEGUN or ENDED, process, thread, call, start and duration in ns,
     result, six arguments, copies.
     """
     entries = entries_of(shapes)
-    parts = [f"config = {{ max_strlen = {limits.text + 4}; {TRAILER} }}"]
+    settings = [f"{LISTING}{limits.text + 4}"] * bool(shapes) + [COUNTS] * counts
+    parts = [f"config = {{ {'; '.join(settings)} }}"]
     parts += [f"let @{_map(n)} = lruhash({OPEN});" for n, entry in enumerate(entries) if entry.keeps]
     first = {shape.entry: number for number, shape in reversed(list(enumerate(shapes)))}
     parts += [_begin(number, entry, first[entry], limits) for number, entry in enumerate(entries)]
@@ -35,7 +37,7 @@ def recording(shapes: Sequence[Shape], limits: Limits) -> str:
         for number, shape in enumerate(shapes)
         if shape.ends
     ]
-    return "\n".join(parts)
+    return "\n".join([*parts, *([COUNTING] if counts else [])])
 
 
 def _begin(number: int, entry: Entry, shape: int, limits: Limits) -> str:
@@ -75,8 +77,7 @@ def _map(number: int) -> str:
     return f"call{number}"
 
 
-COUNTING = f"""config = {{ max_map_keys = 65536; print_maps_on_exit = false }}
-{ENTER} {{ @began[tid] = nsecs; }}
+COUNTING = f"""{ENTER} {{ @began[tid] = nsecs; }}
 {EXIT} {{
   $began = @began[tid];
   if ($began != 0) {{

@@ -11,7 +11,7 @@ from bpftime_cli.callview.copies import Limits
 from bpftime_cli.callview.field import Looks
 from bpftime_cli.callview.files import Files
 from bpftime_cli.callview.lines import Style, json_of, line_of
-from bpftime_cli.callview.script import COUNTING, entries_of, recording
+from bpftime_cli.callview.script import entries_of, script_of
 from bpftime_cli.callview.shapes import BECOME, Shape, shapes_of
 from bpftime_cli.callview.signals import signal_name
 from bpftime_cli.render import FORMATS, Renderer
@@ -55,8 +55,7 @@ class View:
     def program(self) -> str:
         """Return the script that does it."""
         limits = Limits(max(LEAST_COPIED, self.most), self.most, self.slow)
-        parts = [recording(self.shapes, limits)] if self.lists else []
-        return "\n".join([*parts, *([COUNTING] if self.counts else [])])
+        return script_of(self.shapes, limits, counts=self.counts)
 
 
 def _groups(shapes: Mapping[Shape, frozenset[int]]) -> list[frozenset[int]]:

@@ -187,6 +187,17 @@ def test_only_failures_and_only_successes(tmp_path: Path) -> None:
     assert "-1" not in {result for _, result in good}
 
 
+def test_lines_and_summary_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "t"
+    assert not bpftime("strace", "-C", "-q", "-o", str(out), "--", *PROGRAMS["cat"]).stdout.startswith(
+        b"usage"
+    )
+    text = out.read_text()
+    lines = [line for line in text.splitlines() if re.match(r"\+[\d.]+ openat\(", line)]
+    [row] = [line for line in text.splitlines() if line.endswith(" openat")]
+    assert str(len(lines)) in row.split()
+
+
 def test_summary() -> None:
     done = bpftime("strace", "-c", "--sort", "calls", "--", *PROGRAMS["cat"])
     lines = [line for line in done.stderr.decode().splitlines() if not line.startswith("cat:")]

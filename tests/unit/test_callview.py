@@ -14,7 +14,7 @@ from bpftime_cli.callview.copies import Limits
 from bpftime_cli.callview.field import Looks, quoted
 from bpftime_cli.callview.lines import Style, duration_text, line_of
 from bpftime_cli.callview.results import error_text
-from bpftime_cli.callview.script import COUNTING, entries_of, recording
+from bpftime_cli.callview.script import entries_of, script_of
 from bpftime_cli.callview.shapes import captures_of, shapes_of
 from bpftime_cli.callview.signals import signal_set
 from bpftime_cli.callview.summary import quantile
@@ -246,9 +246,10 @@ def test_rows_have_as_many_kinds_as_the_call_has_arguments() -> None:
 
 def test_the_scripts_compile() -> None:
     shapes = list(shapes_of(chosen("")))
-    script = compile_script(recording(shapes, Limits(252)))
+    script = compile_script(script_of(shapes, Limits(252)))
     assert not script.warnings
-    assert not compile_script(COUNTING).warnings
+    assert not compile_script(script_of([], Limits(252), counts=True)).warnings
+    assert not compile_script(script_of(shapes[:1], Limits(252), counts=True)).warnings
     assert len(script.object.programs) == len(entries_of(shapes)) + sum(shape.ends for shape in shapes)
 
 
