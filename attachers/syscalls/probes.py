@@ -78,13 +78,10 @@ def _in_module(
     for site in call_sites(module.elf):
         if is_ours and not site.name.startswith(OURS):
             continue
-        wanted = [hook for hook in hooks if site.serves(hook.numbers) and (is_ours or _comes_by(site, hook))]
+        returns = is_ours or site.trail.number not in NO_RETURN
+        wanted = [hook for hook in hooks if site.serves(hook.numbers) and (returns or not hook.leaves)]
         moved = site.at(module.bias) if wanted else site
         yield from (_probe(module, moved, hook, session) for hook in wanted)
-
-
-def _comes_by(site: CallSite, hook: CallHook) -> bool:
-    return not (hook.leaves and site.trail.number in NO_RETURN)
 
 
 def _probe(module: Module, site: CallSite, hook: CallHook, session: bytes) -> CallProbe:

@@ -37,12 +37,6 @@ from runtime.syscalls.kinds import kinds_of
 CUT = b"..."
 
 
-def text_of_argument(call: Call, index: int, kind: str, looks: Looks) -> str:
-    """Return one argument as text."""
-    form, detail = _form(kind)
-    return form(Field(call, index, detail, looks))
-
-
 def texts_of(call: Call, looks: Looks) -> list[str]:
     """Return all arguments as texts."""
     return [
@@ -52,10 +46,11 @@ def texts_of(call: Call, looks: Looks) -> list[str]:
 
 @cache
 def _forms(number: int) -> tuple[tuple[Form, str], ...]:
-    return tuple(_form(kind) for kind in kinds_of(number))
+    return tuple(form_of(kind) for kind in kinds_of(number))
 
 
-def _form(kind: str) -> tuple[Form, str]:
+def form_of(kind: str) -> tuple[Form, str]:
+    """Return what makes the text of a kind of argument, and what the kind says behind its colon."""
     word, _, detail = kind.partition(":")
     return KINDS.get(word, _hex), detail
 

@@ -136,9 +136,7 @@ def _parts(path: str, point: FunctionPoint, names: Counter[str]) -> Parts:
 
 
 def _fields(types: DwarfTypes, elf: ElfFile, point: FunctionPoint) -> dict[str, ContextField] | None:
-    from runtime.dwarf.parameters import (
-        parameters_of,
-    )  # lazy: only for scripts that ask for arguments by name
+    from runtime.dwarf.parameters import parameters_of  # lazy: as above
 
     function = types.info.function_at(point.address)
     if function is None:

@@ -6,12 +6,10 @@ compile to something else the next time.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import pickle
 import sys
-from pathlib import Path
 
 from bpftime_cli.pipeline.config import Config
 from runtime.jit import cache
@@ -21,38 +19,26 @@ from runtime.verify import Verified
 KIND = "script"
 SETTINGS = ("BPFTRACE_", "BPFTIME_")  # variables that configure a script
 OURS = "runtime."
-PLAIN = frozenset(("set", "frozenset", "slice", "complex", "range", "bytearray"))
+PLAIN = frozenset((set, frozenset, slice, complex, range, bytearray))
 
 
 class _Reader(pickle.Unpickler):
-    """Makes objects of this project and of Python's plain types, nothing else."""
+    """Makes objects of this project's classes and of Python's plain types, nothing else."""
 
     def find_class(self, module: str, name: str) -> object:
-        if module.startswith(OURS) or (module == "builtins" and name in PLAIN):
-            return super().find_class(module, name)
+        found = super().find_class(module, name) if module.startswith((OURS, "builtins")) else None
+        # A dotted name may lead from a module of ours to anything that it imports.
+        if isinstance(found, type) and (found.__module__.startswith(OURS) or found in PLAIN):
+            return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a kept script")
 
 
 def key_of(config: Config) -> str:
     """Name what comes of a script and its options with these sources and this Python."""
-    root = Path(cache.__file__).parents[1]
     settings = sorted((n, v) for n, v in os.environ.items() if n.startswith(SETTINGS))
-    options = (
-        config.file,
-        config.params,
-        config.unsafe,
-        config.checks,
-        bool(config.pids),
-        bool(config.command),
-        settings,
-    )
-    digest = hashlib.sha256(
-        f"{sys.hexversion} {options}\n{config.program}".encode("utf-8", "surrogateescape")
-    )
-    for file in sorted(root.rglob("*.py")):
-        about = file.stat()
-        digest.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    asked = (config.program, config.file, config.params, config.unsafe, config.checks)
+    targets = bool(config.pids), bool(config.command)
+    return cache.sources_digest(f"{sys.hexversion} {asked} {targets} {settings}", ["**/*.py"])
 
 
 def load(key: str) -> tuple[Script, dict[str, Verified]] | None:

@@ -20,7 +20,6 @@ from bpftime_cli.pipeline.arming import Arming
 from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.debuginfo import ScriptDebug
 from bpftime_cli.pipeline.headers import surroundings
-from bpftime_cli.pipeline.kept import key_of, load, save
 from bpftime_cli.pipeline.kernels import Kernels, NoKernels, has_kernels, room_of
 from bpftime_cli.pipeline.output import Output, open_output
 from bpftime_cli.pipeline.pending import Pending
@@ -35,6 +34,7 @@ from runtime.lang import Options, Script, ScriptProbe, compile_script
 from runtime.shm.clock import SessionClock
 from runtime.shm.session import Session
 from runtime.unwind.directory import ROOM as UNWIND_ROOM
+from runtime.verify import Verified
 
 NAPS = (0.0005, 0.02)  # seconds: shortest and longest sleep between two looks at the ring
 ENDING = ("begin", "end", "test", "bench")  # a script of such probes alone ends by itself
@@ -120,16 +120,24 @@ class Trace:
 
     def _prepare(self) -> tuple[Script, Programs]:
         """Return the script and its programs, compiled and verified now or by an earlier trace."""
-        key = "" if self.config.view is None or self.config.stages else key_of(self.config)
-        found = load(key) if key else None
-        script = found[0] if found else self._compile()
-        self._note(f"{'took' if found else 'compiled'} {len(script.object.programs)} programs")
+        if self.config.view is None or self.config.stages:
+            return self._made(self._compile(), None)
+        from bpftime_cli.pipeline.kept import key_of, load, save  # lazy: only for the view
+
+        key = key_of(self.config)
+        found = load(key)
+        script, programs = self._made(*found) if found else self._made(self._compile(), None)
+        if not found:
+            save(key, script, {p.name: programs.verified(p.name) for p in script.object.programs})
+        return script, programs
+
+    def _made(self, script: Script, verified: dict[str, Verified] | None) -> tuple[Script, Programs]:
+        """Return a script with its programs; `verified`: those of an earlier trace, by name."""
+        self._note(f"{'took' if verified else 'compiled'} {len(script.object.programs)} programs")
         self.names.demangles = script.config.flag("cpp_demangle")
         self.names.shows_lines = script.config.flag("show_debug_info")
-        programs = Programs(script.object, found[1] if found else None)
+        programs = Programs(script.object, verified)
         warnings = programs.verify_all()
-        if key and not found:
-            save(key, script, {p.name: programs.verified(p.name) for p in script.object.programs})
         self.console.warn([*script.warnings, *warnings])
         self._note("verified")
         return script, programs

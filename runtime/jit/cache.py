@@ -20,7 +20,7 @@ from runtime.jit.image import Image, Relocation
 from runtime.types import ContextKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from runtime.jit.unit import Build
     from runtime.maps.spec import MapSpec
@@ -107,12 +107,17 @@ def compiler_version() -> str:
     """Name the compiler that makes images: its sources and the version of LLVM."""
     from runtime.jit import llvm  # lazy: only the version is asked, LLVM stays unloaded
 
+    return sources_digest(f"{llvm.version()}{llvm.FEATURES}", (f"{name}/*.py" for name in SOURCES))
+
+
+def sources_digest(also: str, patterns: Iterable[str]) -> str:
+    """Name a state of the runtime's sources, by patterns of their paths in it, and of a text."""
     root = Path(__file__).parents[1]
-    digest = hashlib.sha256(llvm.version().encode() + llvm.FEATURES.encode())
-    for name in SOURCES:
-        for file in sorted((root / name).glob("*.py")):
+    digest = hashlib.sha256(also.encode("utf-8", "surrogateescape"))
+    for pattern in patterns:
+        for file in sorted(root.glob(pattern)):
             about = file.stat()
-            digest.update(f"{name}/{file.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+            digest.update(f"{file.relative_to(root)} {about.st_size} {about.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

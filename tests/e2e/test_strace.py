@@ -138,6 +138,12 @@ def test_a_call_that_is_interrupted_is_shown_after_those_of_the_handler(tmp_path
     assert [row for row in got if row[1] == "-1"] == [("close", "-1"), ("pause", "-1")]
 
 
+def test_every_program_that_a_process_becomes_is_shown(tmp_path: Path) -> None:
+    """The second follows the first without a call of those that are shown between them."""
+    words = ["sh", "-c", "exec /usr/bin/env -i /bin/echo one"]
+    assert [result for _, result in ours(words, tmp_path / "t", "-e", "execve")] == ["0", "0"]
+
+
 def test_same_output_and_status(tmp_path: Path) -> None:
     argv = ["sh", "-c", "echo out; echo err >&2; exit 7"]
     bare = subprocess.run(argv, capture_output=True, check=False)

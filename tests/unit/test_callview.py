@@ -11,14 +11,14 @@ import pytest
 from bpftime_cli.callview.call import Call
 from bpftime_cli.callview.classes import CLASSES, chosen
 from bpftime_cli.callview.copies import Limits
-from bpftime_cli.callview.field import Looks, quoted
+from bpftime_cli.callview.field import Field, Looks, quoted
 from bpftime_cli.callview.lines import Style, duration_text, line_of
 from bpftime_cli.callview.results import error_text
 from bpftime_cli.callview.script import entries_of, script_of
 from bpftime_cli.callview.shapes import captures_of, shapes_of
 from bpftime_cli.callview.signals import signal_set
 from bpftime_cli.callview.summary import quantile
-from bpftime_cli.callview.values import KINDS, text_of_argument
+from bpftime_cli.callview.values import KINDS, form_of
 from runtime.errors import UsageProblem
 from runtime.events import Bucket, Histogram, Value
 from runtime.lang import compile_script
@@ -33,7 +33,8 @@ POINTER = 0x7FFF0000
 def shown(kind: str, word: int, copy: Value = b"", result: int = 0, others: tuple[int, ...] = ()) -> str:
     arguments = (word, *others, *[0] * (5 - len(others)))
     call = Call(1, 1, 0, 0, 0, result, True, arguments, {0: copy})
-    return text_of_argument(call, 0, kind, Looks())
+    form, detail = form_of(kind)
+    return form(Field(call, 0, detail, Looks()))
 
 
 VALUES = [
@@ -123,8 +124,8 @@ LINES = [
      "setsockopt(3, SOL_SOCKET, SO_LINGER, {l_onoff=1, l_linger=9}, 8) = 0"),
     ("setsockopt", (3, 6, 1, POINTER, 4), {3: b"\1\0\0\0"}, {}, 0,
      "setsockopt(3, SOL_TCP, TCP_NODELAY, [1], 4) = 0"),
-    ("writev", (1, POINTER, 2), {1: (TWO, b"hello", b"x" * 8, b"", b"", b"", b"")}, {}, 13,
-     'writev(1, [{iov_base="hello", iov_len=5}, {iov_base="xxxxxxxx", iov_len=8}], 2) = 13'),
+    ("writev", (1, POINTER, 2), {1: (TWO, b"hello", b" there\n\0", b"", b"", b"", b"")}, {}, 13,
+     'writev(1, [{iov_base="hello", iov_len=5}, {iov_base=" there\\n\\0", iov_len=8}], 2) = 13'),
     ("readv", (0, POINTER, 2), {}, {1: (TWO, b"hello", b"xyz12345", b"", b"", b"", b"")}, 7,
      'readv(0, [{iov_base="hello", iov_len=5}, {iov_base="xy", iov_len=8}], 2) = 7'),
     ("writev", (1, POINTER, 9), {1: (struct.pack("<2Q", 0x10, 3), b"", b"", b"", b"", b"", b"")}, {}, -14,
