@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from bpftime_cli.pipeline.kernelobjects import ObjectKernels
     from bpftime_cli.pipeline.processes import Traced
 
-SERVED = ("cuda", "cudaret", "cudamem", "cudalaunch", "cudadone", "cudaload")
+WOVEN = ("cuda", "cudaret", "cudamem")
+SERVED = (*WOVEN, "cudalaunch", "cudadone", "cudaload")
 
 
 class NoKernels:

@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from attachers.cuda.data import KERNEL, KERNEL_RETURN
 from attachers.inject.visit import find_state
 from attachers.patch.cost import COSTS, HOOK
 from bpftime_cli.console import Console
 from bpftime_cli.pipeline.attaching import WORDS, is_attached
-from bpftime_cli.pipeline.kernellinks import TYPES as KERNEL_TYPES
+from bpftime_cli.pipeline.kernels import WOVEN
 from bpftime_cli.pipeline.objects import CONTEXTS
 from bpftime_cli.pipeline.orphans import command_of, reap
 from bpftime_cli.pipeline.sessions import OpenSession, opened
@@ -23,7 +24,8 @@ from runtime.maps.spec import MapKind
 from runtime.shm.handlers import EventEntry, Link, LinkState
 
 Row = dict[str, Value]
-KERNEL_WORDS = ("cuda:", "cudaret:", "cudamem:")
+KERNEL_TYPES = (KERNEL, KERNEL_RETURN)
+KERNEL_WORDS = tuple(f"{word}:" for word in WOVEN)
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "session": (
         ("SESSION", "session"),
