@@ -10,9 +10,8 @@ from bpftime_cli.callview.sockets import address
 from runtime.syscalls.flags import sets
 
 ELEMENT = struct.Struct("<QQ")  # struct iovec: address, length
-HEADER = struct.Struct(
-    "<QI4xQQQQi"
-)  # struct msghdr: name, its length, vector, its length, control, its length, flags
+# struct msghdr: name, its length, vector, its length, control, its length, flags
+HEADER = struct.Struct("<QI4xQQQQi")
 CONTROL = struct.Struct("<Qii")  # struct cmsghdr: length with itself, level, type
 LAST = 0x7FFFFFFF  # bytes: as many as there are
 

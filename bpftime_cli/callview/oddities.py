@@ -27,9 +27,8 @@ FUTEX_ARGUMENTS = {
 }  # fmt: skip
 SIGNAL = 0xFF  # the bits of clone's flags that are the signal at the end
 SET_PARENT, SET_TLS, CLEAR_CHILD, SET_CHILD = 0x100000, 0x80000, 0x200000, 0x1000000  # linux/sched.h
-CLONE_ARGS = struct.Struct(
-    "<8Q"
-)  # struct clone_args: flags, pidfd, child_tid, parent_tid, signal, stack, its size, tls
+# struct clone_args: flags, pidfd, child_tid, parent_tid, signal, stack, its size, tls
+CLONE_ARGS = struct.Struct("<8Q")
 
 
 def fcntl_argument(f: Field) -> str:

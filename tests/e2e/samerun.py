@@ -30,9 +30,7 @@ OURS = frozenset(
 )
 CREATES = (56, 57, 58, 435)  # clone, fork, vfork, clone3
 EXECUTED = (59, 0)
-RETURNED = (
-    -1
-)  # as what rt_sigreturn ends: the number is that of the interrupted context, which was in no call
+RETURNED = -1  # as what rt_sigreturn ends: the number of the interrupted context, which was in no call
 AGAIN = range(-516, -511)  # results inside the kernel: the call is made again (include/linux/errno.h)
 START = 400  # calls, with those of the agent, behind an execve before we see all; and which they are
 LOADER = frozenset(
