@@ -10,6 +10,7 @@ import io
 import os
 import pickle
 import sys
+from enum import Enum
 
 from bpftime_cli.pipeline.config import Config
 from runtime.jit import cache
@@ -22,10 +23,18 @@ OURS = "runtime."
 PLAIN = frozenset((set, frozenset, slice, complex, range, bytearray))
 
 
+def _member(kind: object, name: str) -> Enum:
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        raise pickle.UnpicklingError(f"{kind} has no enumerators")
+    return kind[name]
+
+
 class _Reader(pickle.Unpickler):
     """Makes objects of this project's classes and of Python's plain types, nothing else."""
 
     def find_class(self, module: str, name: str) -> object:
+        if (module, name) == ("builtins", "getattr"):
+            return _member  # how Python before 3.11.4 pickles enumerators
         found = super().find_class(module, name) if module.startswith((OURS, "builtins")) else None
         # A dotted name may lead from a module of ours to anything that it imports.
         if isinstance(found, type) and (found.__module__.startswith(OURS) or found in PLAIN):

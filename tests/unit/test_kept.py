@@ -15,7 +15,7 @@ from bpftime_cli.pipeline.config import Config
 from bpftime_cli.pipeline.kept import KIND, key_of, load, save
 from bpftime_cli.pipeline.programs import Programs
 from runtime.jit import cache
-from runtime.lang import compile_script
+from runtime.lang import Script, compile_script
 from runtime.syscalls.table import by_name
 
 CONFIG = Config(program="uprobe:a:b { @ = count(); }", pids=(1,))
@@ -79,6 +79,11 @@ def test_nothing_is_called_by_way_of_our_modules(name: str, tmp_path: Path) -> N
     cache.write(KIND, "key", {}, by_a_dotted_name("runtime.jit.cache", name, argument))
     assert load("key") is None
     assert not mark.exists()
+
+
+def test_only_enumerators_are_looked_up() -> None:
+    cache.write(KIND, "key", {}, pickle.dumps((Runs(getattr, Script, "decode"), {})))
+    assert load("key") is None
 
 
 @pytest.mark.parametrize("what", [os.system, eval, subprocess.run], ids=lambda what: what.__name__)
